@@ -1,0 +1,195 @@
+//! The logs of every hunt on one core: ready-to-send bytes that everyone's send queue points into.
+//!
+//! A hunt's log is an endless byte stream: complete WebSocket frames one after another, addressed by
+//! a position that only rises. What is kept of it is a window. The bytes live in fixed blocks of one
+//! region per core, handed out in a circle: the next block to write is always the one written
+//! longest ago, whichever hunt owned it. So memory is bounded for all hunts together, a quiet hunt
+//! costs one block, and nothing is ever searched or compacted.
+//!
+//! Readers hold positions, not references. Overwriting never waits for a reader: `read` refuses a
+//! position that has left the window, and that reader is "slow". Each core keeps its own copy (one
+//! memcpy an event and core), so no core ever waits for another's acknowledgements.
+
+/// Bytes of a block. Smaller wastes less on quiet hunts, larger cuts fewer frames in two; a block is
+/// also the unit of eviction.
+pub const BLOCK_BYTES: usize = 4096;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// No hunt owns the block.
+const NOBODY: u32 = u32::MAX;
+
+/// One hunt's part: which positions are kept.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    first: u64,
+    head: u64,
+}
+
+/// All logs of one core.
+#[derive(Debug)]
+pub struct Logs {
+    bytes: &'static mut [u8],
+    /// Per block: the hunt that owns it, and which of that hunt's blocks it is.
+    owners: Vec<(u32, u64)>,
+    next: usize,
+    used: usize,
+    windows: Vec<Window>,
+    /// Where a hunt's blocks are: `window_blocks` entries a hunt, indexed by block number modulo.
+    places: Vec<u32>,
+    window_blocks: usize,
+}
+
+impl Logs {
+    /// Logs of `hunts` hunts in `bytes` (at least two blocks), each keeping `window_bytes` at most,
+    /// rounded up to blocks.
+    pub fn new(bytes: &'static mut [u8], hunts: usize, window_bytes: usize) -> Logs {
+        let count = bytes.len() / BLOCK_BYTES;
+        assert!(count >= 2, "the hunt logs need two blocks of {BLOCK_BYTES} bytes");
+        let window_blocks = window_bytes.div_ceil(BLOCK_BYTES) + 1;
+        Logs {
+            bytes,
+            owners: vec![(NOBODY, 0); count],
+            next: 0,
+            used: 0,
+            windows: vec![Window::default(); hunts],
+            places: vec![0; hunts * window_blocks],
+            window_blocks,
+        }
+    }
+
+    /// Blocks that have been written.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Oldest position of `hunt` that can be read.
+    pub fn first(&self, hunt: u32) -> u64 {
+        self.windows[hunt as usize].first
+    }
+
+    /// Position after the newest byte of `hunt`.
+    pub fn head(&self, hunt: u32) -> u64 {
+        self.windows[hunt as usize].head
+    }
+
+    /// Forgets the bytes of `hunt`; positions go on, so that old ones stay recognisably gone.
+    pub fn forget(&mut self, hunt: u32) {
+        let window = &mut self.windows[hunt as usize];
+        window.first = window.head;
+    }
+
+    /// Appends one frame. A frame longer than the window leaves only its tail readable.
+    pub fn append(&mut self, hunt: u32, frame: &[u8]) {
+        let mut rest = frame;
+        while !rest.is_empty() {
+            let head = self.windows[hunt as usize].head;
+            if head.is_multiple_of(BLOCK) {
+                self.open_block(hunt, head / BLOCK);
+            }
+            let (base, room) = self.locate(hunt, head);
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.bytes[base..base + now.len()].copy_from_slice(now);
+            self.windows[hunt as usize].head += now.len() as u64;
+            rest = later;
+        }
+    }
+
+    /// Copies the bytes from `position` on into all of `out`; false when they are not all kept.
+    #[inline]
+    pub fn read(&self, hunt: u32, position: u64, out: &mut [u8]) -> bool {
+        let Some(window) = self.windows.get(hunt as usize) else { return false };
+        if position < window.first || position + out.len() as u64 > window.head {
+            return false;
+        }
+        let mut position = position;
+        let mut rest = out;
+        while !rest.is_empty() {
+            let (base, room) = self.locate(hunt, position);
+            let (now, later) = rest.split_at_mut(rest.len().min(room));
+            now.copy_from_slice(&self.bytes[base..base + now.len()]);
+            position += now.len() as u64;
+            rest = later;
+        }
+        true
+    }
+
+    /// Index of the byte at `position` and bytes from there to the end of its block.
+    fn locate(&self, hunt: u32, position: u64) -> (usize, usize) {
+        // A remainder of 4096 fits a usize.
+        let offset = usize::try_from(position % BLOCK).unwrap_or(0);
+        let place = self.places[self.place(hunt, position / BLOCK)];
+        (place as usize * BLOCK_BYTES + offset, BLOCK_BYTES - offset)
+    }
+
+    fn place(&self, hunt: u32, number: u64) -> usize {
+        // A remainder of a usize fits a usize.
+        let index = usize::try_from(number % self.window_blocks as u64).unwrap_or(0);
+        hunt as usize * self.window_blocks + index
+    }
+
+    /// Takes the oldest block of all for block `number` of `hunt`.
+    fn open_block(&mut self, hunt: u32, number: u64) {
+        let block = self.next;
+        self.next = (self.next + 1) % self.owners.len();
+        let (owner, evicted) = std::mem::replace(&mut self.owners[block], (hunt, number));
+        if owner == NOBODY {
+            self.used += 1;
+        } else {
+            let window = &mut self.windows[owner as usize];
+            window.first = window.first.max((evicted + 1) * BLOCK).min(window.head);
+        }
+        let place = self.place(hunt, number);
+        self.places[place] = u32::try_from(block).unwrap_or(NOBODY);
+        let oldest = (number + 1).saturating_sub(self.window_blocks as u64) * BLOCK;
+        let window = &mut self.windows[hunt as usize];
+        window.first = window.first.max(oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Three hunts share five blocks: whatever is readable is what was written, and the newest
+        /// block's worth always is.
+        #[test]
+        fn what_is_readable_is_what_was_written(
+            frames in prop::collection::vec((0u32..3, 1usize..6000), 1..80)
+        ) {
+            let region = Box::leak(vec![0; 5 * BLOCK_BYTES].into_boxed_slice());
+            let mut logs = Logs::new(region, 3, 3 * BLOCK_BYTES);
+            let mut model = vec![Vec::<u8>::new(); 3];
+            for (n, (hunt, length)) in frames.into_iter().enumerate() {
+                let frame: Vec<u8> = (0..length).map(|i| (n * 31 + i) as u8).collect();
+                logs.append(hunt, &frame);
+                model[hunt as usize].extend_from_slice(&frame);
+                for (slot, written) in (0..).zip(&model) {
+                    let (first, head) = (logs.first(slot), logs.head(slot));
+                    prop_assert_eq!(head, written.len() as u64);
+                    let mut out = vec![0; (head - first) as usize];
+                    prop_assert!(logs.read(slot, first, &mut out));
+                    prop_assert_eq!(&out[..], &written[first as usize..]);
+                    prop_assert!(first == 0 || !logs.read(slot, first - 1, &mut [0]));
+                    prop_assert!(!logs.read(slot, head, &mut [0]));
+                }
+                let kept = logs.head(hunt) - logs.first(hunt);
+                prop_assert!(kept as usize >= length.min(BLOCK_BYTES));
+            }
+        }
+    }
+
+    #[test]
+    fn forgotten_positions_stay_gone() {
+        let mut logs = Logs::new(Box::leak(vec![0; 2 * BLOCK_BYTES].into_boxed_slice()), 1, 100);
+        logs.append(0, b"abc");
+        logs.forget(0);
+        logs.append(0, b"def");
+        let mut out = [0; 3];
+        assert!(!logs.read(0, 0, &mut out));
+        assert!(logs.read(0, 3, &mut out));
+        assert_eq!(&out, b"def");
+    }
+}

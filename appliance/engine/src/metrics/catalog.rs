@@ -1,0 +1,159 @@
+//! The one list of everything that is counted: name, kind, unit, meaning. Exporters and docs are
+//! made from it; a metric that is not here does not exist.
+//!
+//! Names: `<layer>_<what>_<unit or total>`, lower case, no unit guessed. A counter only rises; a
+//! gauge is the value now.
+
+/// Counter or gauge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// The value now.
+    Gauge,
+}
+
+/// One line of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    /// Name without prefix.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// What it means, for people.
+    pub meaning: &'static str,
+}
+
+macro_rules! catalog {
+    ($($variant:ident $name:literal $kind:ident $meaning:literal;)*) => {
+        /// Every metric.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum Metric { $(#[doc = $meaning] $variant,)* }
+
+        /// The catalogue in the order of [`Metric`].
+        pub const METRICS: &[Description] = &[
+            $(Description { name: $name, kind: Kind::$kind, meaning: $meaning },)*
+        ];
+
+        /// Every metric in the order of [`METRICS`].
+        pub const ALL: &[Metric] = &[$(Metric::$variant,)*];
+    };
+}
+
+catalog! {
+    // port
+    PortRxFrames "port_rx_frames" Counter "Frames received from the port";
+    PortTxFrames "port_tx_frames" Counter "Frames handed to the port";
+    PortRxDropped "port_rx_dropped" Counter "Frames the kernel or NIC dropped before the core saw them";
+    PortTxInvalid "port_tx_invalid" Counter "TX descriptors the kernel refused";
+    PortTxFull "port_tx_full" Counter "Times a send had to wait for a free TX frame";
+    PortKicks "port_kicks" Counter "System calls made to start sending or receiving";
+    PortZerocopy "port_zerocopy" Gauge "1 when the AF_XDP socket is bound in zero-copy mode, read back from the socket";
+    PortNative "port_native" Gauge "1 when the XDP program runs in native (driver) mode";
+
+    // wire: frames dropped, one counter a reason
+    WireShort "wire_drop_short" Counter "Frames shorter than their headers say";
+    WireNotTcp "wire_drop_not_tcp" Counter "Frames that are not TCP over IPv4 or IPv6";
+    WireFragment "wire_drop_fragment" Counter "IP fragments";
+    WireIpChecksum "wire_drop_ip_checksum" Counter "IPv4 headers with a wrong checksum";
+    WireTcpChecksum "wire_drop_tcp_checksum" Counter "TCP segments with a wrong checksum";
+    WireBadHeader "wire_drop_bad_header" Counter "IP or TCP headers with impossible fields";
+    WireBadSource "wire_drop_bad_source" Counter "Segments from broadcast, multicast, loopback or our own address";
+    WireNotOurs "wire_drop_not_ours" Counter "Segments to an address or port that is not configured";
+
+    // tcp
+    TcpConnections "tcp_connections" Gauge "TCP connection records in use";
+    TcpSynReceived "tcp_syn_received" Counter "SYNs taken";
+    TcpSynDropped "tcp_syn_dropped" Counter "SYNs dropped because no connection record or SYN slot was free";
+    TcpOpened "tcp_opened" Counter "Handshakes completed";
+    TcpClosed "tcp_closed" Counter "Connections closed in order";
+    TcpReset "tcp_reset" Counter "Connections ended by a RST from the peer";
+    TcpTimedOut "tcp_timed_out" Counter "Connections ended because the peer stopped acknowledging";
+    TcpAborted "tcp_aborted" Counter "Connections ended by a RST from us";
+    TcpSegmentsIn "tcp_segments_in" Counter "Valid TCP segments received";
+    TcpSegmentsOut "tcp_segments_out" Counter "TCP segments sent";
+    TcpBytesOut "tcp_bytes_out" Counter "Payload bytes sent, retransmissions included";
+    TcpRetransmits "tcp_retransmits" Counter "Segments sent again";
+    TcpFastRetransmits "tcp_fast_retransmits" Counter "Losses found by duplicate acknowledgements";
+    TcpTimeouts "tcp_rto_timeouts" Counter "Retransmission timeouts";
+    TcpProbes "tcp_zero_window_probes" Counter "Zero-window probes sent";
+    TcpOutOfOrder "tcp_out_of_order" Counter "Segments queued out of order";
+    TcpOutOfOrderDropped "tcp_out_of_order_dropped" Counter "Out-of-order segments dropped because the bounded queue was full";
+    TcpDuplicates "tcp_duplicates_in" Counter "Segments that held nothing new";
+    TcpChallengeAcks "tcp_challenge_acks" Counter "Challenge ACKs sent (RFC 5961)";
+    TcpRstOut "tcp_rst_out" Counter "RSTs sent to flows that do not exist";
+    TcpRepliesDropped "tcp_replies_dropped" Counter "RSTs and challenge ACKs not sent because the bounded reply queue was full";
+    TcpHandedOver "tcp_handed_over" Counter "Frames of unknown flows passed to the next core";
+    TcpHandOverDropped "tcp_hand_over_dropped" Counter "Frames of unknown flows dropped because the next core's mailbox was full";
+
+    // ws
+    WsUpgrades "ws_upgrades" Counter "WebSocket upgrades accepted";
+    WsUpgradeRefused "ws_upgrade_refused" Counter "Upgrade requests answered with an HTTP error";
+    WsHandshakeTimeouts "ws_handshake_timeouts" Counter "Connections cut because no complete upgrade request came in time";
+    WsHeaderTooLong "ws_header_too_long" Counter "Upgrade requests over the header limit";
+    WsMessagesIn "ws_messages_in" Counter "Complete messages received";
+    WsProtocolErrors "ws_protocol_errors" Counter "Frames that break RFC 6455 (close 1002): unmasked, reserved bits, bad fragments";
+    WsBadUtf8 "ws_bad_utf8" Counter "Text that is not UTF-8 (close 1007)";
+    WsTooBig "ws_message_too_big" Counter "Messages over the limit (close 1009)";
+
+    // session
+    SessionPlayers "session_players" Gauge "Players connected (connect command accepted)";
+    SessionSubscriptions "session_subscriptions" Gauge "Subscriptions held";
+    SessionHunts "session_hunts" Gauge "Hunts with a subscriber on this core";
+    SessionCommands "session_commands" Counter "Client commands taken";
+    SessionErrors "session_error_replies" Counter "Commands answered with an error";
+    SessionBadCommands "session_bad_commands" Counter "Connections closed with 3501: unknown or malformed command";
+    SessionBadTokens "session_bad_tokens" Counter "Connect or subscribe tokens that did not verify";
+    SessionStale "session_stale" Counter "Connections closed with 3502: no connect command in time";
+    SessionNoPong "session_no_pong" Counter "Connections closed with 3012: no pong in time";
+    SessionSlow "session_slow" Counter "Connections closed with 3008: too far behind";
+    SessionDrained "session_drained" Counter "Connections closed with 3001: the appliance is stopping";
+    SessionRecovered "session_recovered" Counter "Subscriptions recovered without a gap";
+    SessionNotRecovered "session_not_recovered" Counter "Recoveries that were asked for and not possible";
+    SessionChunksFull "session_chunks_full" Counter "Connections closed because the private chunk pool was empty";
+
+    // ring
+    RingSubmitFull "ring_submit_full" Counter "Submissions refused because the submit ring was full";
+    RingSubmitFill "ring_submit_fill_percent" Gauge "How full the submit ring is";
+    RingBroadcastFill "ring_broadcast_fill_percent" Gauge "How full the fullest broadcast ring is";
+    RingBroadcastStalls "ring_broadcast_stalls" Counter "Turns the journal had to wait for a core to read its broadcast ring";
+
+    // hunt
+    HuntEvents "hunt_events" Counter "Events appended to hunt logs on this core";
+    HuntDeliveries "hunt_deliveries" Counter "Events placed into players' streams";
+    HuntLogBlocks "hunt_log_blocks" Gauge "Blocks of the hunt log in use";
+    MemoryChunks "memory_chunks" Gauge "Private chunks in use";
+
+    // journal
+    JournalEvents "journal_events" Counter "Events appended and acknowledged";
+    JournalBatches "journal_batches" Counter "Batches written";
+    JournalSyncs "journal_wal_syncs" Counter "WAL syncs";
+    JournalCommitUs "journal_commit_us" Counter "Microseconds spent writing batches";
+    JournalReads "journal_reads" Counter "Recovery and history reads";
+    JournalRefused "journal_refused" Counter "Submissions refused";
+    JournalStoreErrors "journal_store_errors" Counter "Store operations that failed";
+    JournalDuplicates "journal_idempotent_repeats" Counter "Publishes answered from their idempotency key";
+    JournalTrimmed "journal_trimmed" Counter "Events removed by retention";
+    JournalHunts "journal_hunts" Gauge "Hunts known";
+    JournalHealthy "journal_healthy" Gauge "1 while the store accepts writes";
+
+    // control
+    ApiRequests "api_requests" Counter "Admin API requests";
+    ApiErrors "api_errors" Counter "Admin API requests answered with an error";
+    ApiUnauthorized "api_unauthorized" Counter "Admin API requests without the right key";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_plain() {
+        let mut names: Vec<_> = METRICS.iter().map(|m| m.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), METRICS.len());
+        assert!(names.iter().all(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    }
+}

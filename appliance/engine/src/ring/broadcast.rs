@@ -1,0 +1,117 @@
+//! What the journal core tells the other cores, in the journal's order.
+//!
+//! Every data core gets every `Event`; an answer goes only to the core that asked. A ring's order
+//! is the journal's order: when a core meets `Subscribed { top, .. }` it has met every event of that
+//! hunt up to `top` and none after, so the subscription's cursor is simply the end of its log.
+
+use serde::{Deserialize, Serialize};
+
+/// Events one recovery or history page carries at most; a longer gap is "not recovered"
+/// (Centrifugo's `recovery_max_publication_limit` and `history_max_publication_limit`).
+pub const PAGE_EVENTS_MAX: usize = 300;
+
+/// Bytes of encoded events one page carries at most; past it a recovery is "not recovered" and a
+/// history page is cut short. Bounds what one returning player can make the journal read.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest encoded record.
+pub const RECORD_BYTES_MAX: usize = PAGE_BYTES_MAX + 4096;
+
+/// Dense number of a hunt, given by the journal when the hunt is first used in this process.
+pub type HuntNumber = u32;
+
+/// One record of the broadcast ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record<'a> {
+    /// An event that is durable: a complete WebSocket frame, ready to send.
+    #[serde(borrow)]
+    Event(Event<'a>),
+    /// Answer to a publish.
+    #[serde(borrow)]
+    Published(Published<'a>),
+    /// Answer to a subscribe.
+    #[serde(borrow)]
+    Subscribed(Subscribed<'a>),
+    /// Answer to a history request.
+    #[serde(borrow)]
+    History(HistoryPage<'a>),
+    /// The submission with this token failed.
+    Refused {
+        /// Token of the submission.
+        token: u64,
+        /// What was wrong.
+        refusal: Refusal,
+    },
+}
+
+/// Why the journal refused a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The store failed or cannot keep up; the caller may try again (error 100, temporary).
+    Unavailable,
+    /// The hunt's name or the payload is not acceptable (error 107).
+    BadRequest,
+    /// `since` names another epoch (error 112).
+    UnrecoverablePosition,
+    /// No more hunts fit (error 106).
+    LimitExceeded,
+}
+
+/// See [`Record::Event`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event<'a> {
+    /// The hunt it belongs to.
+    pub hunt: HuntNumber,
+    /// Its number in the hunt.
+    pub offset: u64,
+    /// `stamp_us` of the publish, for the publish-to-wire latency.
+    pub stamp_us: u64,
+    /// Server-to-client WebSocket text frame with the JSON push.
+    #[serde(with = "serde_bytes")]
+    pub frame: &'a [u8],
+}
+
+/// See [`Record::Published`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published<'a> {
+    /// Token of the submission.
+    pub token: u64,
+    /// Offset of the event.
+    pub offset: u64,
+    /// Epoch of the hunt.
+    pub epoch: &'a str,
+}
+
+/// See [`Record::Subscribed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed<'a> {
+    /// Token of the submission.
+    pub token: u64,
+    /// The hunt's number.
+    pub hunt: HuntNumber,
+    /// The hunt's name.
+    pub name: &'a str,
+    /// The hunt's epoch.
+    pub epoch: &'a str,
+    /// Offset of the hunt's last event at this place in the ring; 0 when it has none.
+    pub top: u64,
+    /// Whether `recover` was asked and `publications` closes the gap up to `top`.
+    pub recovered: bool,
+    /// The missed events, oldest first: JSON publication objects joined by commas, no brackets.
+    #[serde(with = "serde_bytes")]
+    pub publications: &'a [u8],
+}
+
+/// See [`Record::History`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryPage<'a> {
+    /// Token of the submission.
+    pub token: u64,
+    /// The hunt's epoch.
+    pub epoch: &'a str,
+    /// Offset of the hunt's last event.
+    pub top: u64,
+    /// JSON publication objects joined by commas, no brackets.
+    #[serde(with = "serde_bytes")]
+    pub publications: &'a [u8],
+}

@@ -1,0 +1,82 @@
+//! What a core asks of the journal core.
+//!
+//! `token` belongs to the asker and comes back in the answer ([`super::broadcast::Record`]). The
+//! journal answers every submission of one ring in the order it was made.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest hunt name in bytes, as in Centrifugo (`channel.max_length`).
+pub const HUNT_NAME_BYTES_MAX: usize = 255;
+
+/// Longest event payload in bytes: a publish above it is refused as "bad request".
+pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest encoded submission: payload, tags, sender info, names and their prefixes.
+pub const SUBMISSION_BYTES_MAX: usize = EVENT_BYTES_MAX + 32 * 1024;
+
+/// One request to the journal core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Submission<'a> {
+    /// Append an event to a hunt; answered by `Published` after it is as durable as configured.
+    #[serde(borrow)]
+    Publish(Publish<'a>),
+    /// The hunt's position, and what a returning player missed; answered by `Subscribed`.
+    #[serde(borrow)]
+    Subscribe(Subscribe<'a>),
+    /// A page of a hunt's history; answered by `History`.
+    #[serde(borrow)]
+    History(History<'a>),
+}
+
+/// See [`Submission::Publish`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Publish<'a> {
+    /// The asker's own number for this request.
+    pub token: u64,
+    /// Name of the hunt; created if it does not exist.
+    pub hunt: &'a str,
+    /// The payload: one valid, compact JSON value of at most [`EVENT_BYTES_MAX`] bytes.
+    #[serde(with = "serde_bytes")]
+    pub data: &'a [u8],
+    /// JSON object of string tags, or empty.
+    #[serde(with = "serde_bytes")]
+    pub tags: &'a [u8],
+    /// JSON `ClientInfo` of the publishing player, or empty when a backend published.
+    #[serde(with = "serde_bytes")]
+    pub info: &'a [u8],
+    /// A repeat of the same non-empty key on the same hunt within five minutes appends nothing and
+    /// is answered with the first one's position.
+    pub idempotency_key: &'a str,
+    /// When the publish reached us, in microseconds of the caller's monotonic clock.
+    pub stamp_us: u64,
+}
+
+/// See [`Submission::Subscribe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Subscribe<'a> {
+    /// The asker's own number for this request.
+    pub token: u64,
+    /// Name of the hunt; created if it does not exist.
+    pub hunt: &'a str,
+    /// Whether the player asks for what it missed after (`epoch`, `offset`).
+    pub recover: bool,
+    /// The epoch the player knows; empty matches any.
+    pub epoch: &'a str,
+    /// The last offset the player has.
+    pub offset: u64,
+}
+
+/// See [`Submission::History`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct History<'a> {
+    /// The asker's own number for this request.
+    pub token: u64,
+    /// Name of the hunt.
+    pub hunt: &'a str,
+    /// Events wanted at most: 0 asks for the position only, -1 for as many as one page holds.
+    pub limit: i64,
+    /// Start after this position (`epoch`, `offset`); none starts at the oldest (or newest) event.
+    pub since: Option<(&'a str, u64)>,
+    /// Newest first.
+    pub reverse: bool,
+}

@@ -1,0 +1,403 @@
+//! Commands of the client protocol, one after another, in the order they came.
+
+use crate::metrics::catalog::Metric;
+use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
+use crate::session::codec::json::{self, Body, Command, Connect, Publish, Subscribe};
+use crate::session::codes::{Disconnect, Error};
+use crate::session::player::{PENDING_MAX, Phase};
+use crate::session::rules::{NameError, TokenError};
+use crate::session::{Pending, Purpose, Road, Sessions};
+use crate::units::{ConnId, Micros};
+
+/// `subscribe.flag` bit: answer error 112 instead of an unrecovered success.
+const FLAG_REJECT_UNRECOVERED: u64 = 2;
+
+/// Time past a token's expiry before the connection is closed, for the refresh to arrive
+/// (Centrifugo's `expired_close_delay`).
+pub(super) const EXPIRED_CLOSE_DELAY: Micros = Micros::from_secs(25);
+
+impl Sessions {
+    /// A whole text message: one JSON command a line.
+    pub(super) fn on_text(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
+        self.counters.inc(Metric::WsMessagesIn);
+        let Some(player) = self.player(id) else { return };
+        if player.phase == Phase::Closing {
+            return;
+        }
+        if !player.held.is_empty() {
+            return self.hold(road, id, text);
+        }
+        self.run(road, id, text);
+    }
+
+    /// Runs the commands of `text` until one has to wait; that one and the rest are held.
+    fn run(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
+        let mut rest = text;
+        loop {
+            let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+            let (line, tail) = rest.split_at(end);
+            let Some(Ok(command)) = json::commands(line).next() else {
+                return self.disconnect(road, id, Disconnect::BadRequest);
+            };
+            let Some(player) = self.player(id) else { return };
+            let waits = match command.body {
+                Body::Subscribe(_) | Body::Publish(_) => player.pending >= PENDING_MAX,
+                _ => player.pending > 0,
+            };
+            if waits && !matches!(command.body, Body::Pong) {
+                return self.hold(road, id, rest);
+            }
+            self.dispatch(road, id, &command);
+            match self.player(id) {
+                Some(player) if player.phase != Phase::Closing => {}
+                _ => return,
+            }
+            rest = tail.get(1..).unwrap_or(&[]);
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Keeps commands for later; the peer's window shrinks by as much.
+    fn hold(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
+        let held_max = self.rules.message_bytes_max * 2;
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        if player.held.len() + text.len() >= held_max {
+            return self.disconnect(road, id, Disconnect::TooManyRequests);
+        }
+        let separator: &[u8] = if player.held.is_empty() { b"" } else { b"\n" };
+        let stored = self.chunks.append(&mut player.held, separator);
+        if stored.and_then(|()| self.chunks.append(&mut player.held, text)).is_err() {
+            self.counters.inc(Metric::SessionChunksFull);
+            return self.cut(road, id);
+        }
+        let held = u32::try_from(player.held.len()).unwrap_or(u32::MAX);
+        road.tcp.set_backlog(id, held);
+    }
+
+    /// Runs what was held, once nothing is pending any more.
+    pub(super) fn resume(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        if player.conn != id || player.pending > 0 || player.held.is_empty() {
+            return;
+        }
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        text.resize(player.held.len(), 0);
+        self.chunks.read(&player.held, player.held.start(), &mut text);
+        self.chunks.clear(&mut player.held);
+        road.tcp.set_backlog(id, 0);
+        self.run(road, id, &text);
+        self.scratch = text;
+    }
+
+    fn dispatch(&mut self, road: &mut Road<'_>, id: ConnId, command: &Command<'_>) {
+        self.counters.inc(Metric::SessionCommands);
+        let Some(player) = self.player(id) else { return };
+        match (&command.body, player.phase) {
+            (Body::Connect(connect), Phase::Upgraded) => {
+                return self.on_connect(road, id, command.id, connect);
+            }
+            (Body::Connect(_), _) | (_, Phase::Upgraded) => {
+                return self.disconnect(road, id, Disconnect::BadRequest);
+            }
+            _ => {}
+        }
+        let number = command.id;
+        match &command.body {
+            Body::Pong => self.on_pong(road, id),
+            Body::Subscribe(subscribe) => self.on_subscribe(road, id, number, subscribe),
+            Body::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(road, id, number, &unsubscribe.channel);
+            }
+            Body::Publish(publish) => self.on_publish(road, id, number, publish),
+            Body::Refresh(refresh) => self.on_refresh(road, id, number, &refresh.token),
+            Body::Presence(_)
+            | Body::PresenceStats(_)
+            | Body::History(_)
+            | Body::Rpc(_)
+            | Body::SubRefresh(_) => self.refuse(road, id, number, Error::NotAvailable),
+            Body::Send(_) => self.disconnect(road, id, Disconnect::NotAvailable),
+            Body::Ping | Body::Connect(_) => self.disconnect(road, id, Disconnect::BadRequest),
+        }
+    }
+
+    /// Answers a command with an error.
+    pub(super) fn refuse(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, error: Error) {
+        self.counters.inc(Metric::SessionErrors);
+        self.out.clear();
+        json::error_reply(&mut self.out, number, error);
+        self.queue_out(road, id);
+    }
+
+    fn on_connect(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, connect: &Connect<'_>) {
+        if self.draining {
+            return self.disconnect(road, id, Disconnect::Shutdown);
+        }
+        let claims = match connect.token.as_deref().unwrap_or("") {
+            "" if self.rules.anonymous => crate::session::rules::Claims::default(),
+            "" => return self.disconnect(road, id, Disconnect::BadRequest),
+            token => match (self.verify)(token) {
+                Ok(claims) => claims,
+                Err(TokenError::Expired) => {
+                    return self.refuse(road, id, number, Error::TokenExpired);
+                }
+                Err(TokenError::Invalid) => {
+                    return self.disconnect(road, id, Disconnect::InvalidToken);
+                }
+            },
+        };
+        let client = self.client_id();
+        let jitter = self.random() % (self.rules.ping_interval.0 / 2 + 1);
+        let first_ping = road.now + Micros(self.rules.ping_interval.0 / 2 + jitter);
+        let Some(player) = self.player(id) else { return };
+        player.phase = Phase::Connected;
+        player.client = client;
+        player.user = claims.user.into();
+        player.info = claims.info.into();
+        player.deadline = first_ping;
+        set_expiry(player, road.now, claims.ttl_s);
+        self.wheel.schedule(id.slot, first_ping);
+        let players = self.counters.get(Metric::SessionPlayers);
+        self.counters.set(Metric::SessionPlayers, players + 1);
+        self.out.clear();
+        json::connect_reply(
+            &mut self.out,
+            number,
+            &json::ConnectResult {
+                client: std::str::from_utf8(&client).unwrap_or(""),
+                version: self.rules.version,
+                ttl_s: claims.ttl_s,
+                ping_s: u32::try_from(self.rules.ping_interval.0 / 1_000_000).unwrap_or(u32::MAX),
+                pong: true,
+            },
+        );
+        self.queue_out(road, id);
+    }
+
+    fn on_refresh(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: &str) {
+        let claims = match (self.verify)(token) {
+            Ok(claims) => claims,
+            Err(TokenError::Expired) => {
+                return self.disconnect(road, id, Disconnect::ConnectionExpired);
+            }
+            Err(TokenError::Invalid) => return self.disconnect(road, id, Disconnect::InvalidToken),
+        };
+        let version = self.rules.version;
+        let Some(player) = self.player(id) else { return };
+        if *player.user != *claims.user {
+            return self.disconnect(road, id, Disconnect::InvalidToken);
+        }
+        set_expiry(player, road.now, claims.ttl_s);
+        let client = player.client;
+        let client = std::str::from_utf8(&client).unwrap_or("");
+        self.out.clear();
+        json::refresh_reply(&mut self.out, number, client, version, claims.ttl_s);
+        self.queue_out(road, id);
+    }
+
+    fn on_subscribe(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, wish: &Subscribe<'_>) {
+        if wish.channel.is_empty() || !matches!(wish.delta.as_ref(), "" | "fossil") {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
+        let rules = match self.rules.channel(&wish.channel) {
+            Ok(rules) => rules.clone(),
+            Err(error) => return self.refuse(road, id, number, name_error(error)),
+        };
+        if wish.kind != 0 || !wish.token.is_empty() {
+            // Map subscriptions and subscription tokens are not supported (docs/protocol.md).
+            return self.refuse(road, id, number, Error::NotAvailable);
+        }
+        if wish.has_filter {
+            return self.refuse(road, id, number, Error::BadRequest);
+        }
+        if !rules.allow_subscribe || wish.channel.starts_with('$') {
+            return self.refuse(road, id, number, Error::PermissionDenied);
+        }
+        let channels_max = self.rules.channels_max;
+        let Some(player) = self.player(id) else { return };
+        if player.subscription_count >= channels_max {
+            return self.refuse(road, id, number, Error::LimitExceeded);
+        }
+        let (first, nothing_pending) = (player.subscriptions, player.pending == 0);
+        let slot = road.hunts.find(&wish.channel);
+        if slot.is_some_and(|slot| road.hunts.subscription(slot, first).is_some()) {
+            return self.refuse(road, id, number, Error::AlreadySubscribed);
+        }
+        let recoverable = rules.history && (rules.force_recovery || wish.recoverable);
+        let recover = wish.recover && recoverable;
+        if let Some(slot) = slot
+            && nothing_pending
+            && (!recover || at_top(road, slot, wish))
+        {
+            let done = Subscribed { recoverable, recover, offset: wish.offset, recovered: recover };
+            return self.on_subscribed_here(road, id, number, slot, done);
+        }
+        let purpose = Purpose::Subscribe {
+            recover,
+            offset: wish.offset,
+            recoverable,
+            reject_unrecovered: wish.flag & FLAG_REJECT_UNRECOVERED != 0,
+        };
+        let Some(token) = self.ask(road, id, number, purpose) else { return };
+        let submission = Submission::Subscribe(submit::Subscribe {
+            token,
+            hunt: &wish.channel,
+            recover,
+            epoch: &wish.epoch,
+            offset: wish.offset,
+        });
+        if !road.submit.submit(&submission) {
+            self.withdraw(road, id, number, token);
+        } else if let Some(player) = self.player(id) {
+            player.subscription_count += 1;
+        }
+    }
+
+    /// The hunt is known here and nothing was missed: no need to ask the journal.
+    fn on_subscribed_here(
+        &mut self,
+        road: &mut Road<'_>,
+        id: ConnId,
+        number: u32,
+        slot: u32,
+        done: Subscribed,
+    ) {
+        if let Some(player) = self.player(id) {
+            player.subscription_count += 1;
+        }
+        self.enter(road, id, number, slot, done, &[]);
+    }
+
+    fn on_unsubscribe(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
+        if channel.is_empty() {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
+        let slot = road.hunts.find(channel);
+        let Some(player) = self.player(id) else { return };
+        if let Some(slot) = slot
+            && road.hunts.unsubscribe(slot, &mut player.subscriptions)
+        {
+            player.subscription_count -= 1;
+        }
+        self.out.clear();
+        json::unsubscribe_reply(&mut self.out, number);
+        self.queue_out(road, id);
+    }
+
+    fn on_publish(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, event: &Publish<'_>) {
+        if event.channel.is_empty() {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
+        match self.rules.channel(&event.channel) {
+            Err(error) => return self.refuse(road, id, number, name_error(error)),
+            Ok(rules) if !rules.allow_publish => {
+                return self.refuse(road, id, number, Error::PermissionDenied);
+            }
+            Ok(_) => {}
+        }
+        let data = event.data.get().as_bytes();
+        if data.len() > EVENT_BYTES_MAX {
+            return self.refuse(road, id, number, Error::BadRequest);
+        }
+        let Some(token) = self.ask(road, id, number, Purpose::Publish) else { return };
+        let mut info = std::mem::take(&mut self.out);
+        let mut compact = std::mem::take(&mut self.framed);
+        info.clear();
+        compact.clear();
+        // The protocol separates messages by newlines, and JSON has none inside strings.
+        compact.extend(data.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        if let Some(player) = self.player(id) {
+            let client = std::str::from_utf8(&player.client).unwrap_or("");
+            json::client_info(&mut info, &player.user, client, &player.info);
+        }
+        let submission = Submission::Publish(submit::Publish {
+            token,
+            hunt: &event.channel,
+            data: &compact,
+            tags: &[],
+            info: &info,
+            idempotency_key: "",
+            stamp_us: road.now.0,
+        });
+        let submitted = road.submit.submit(&submission);
+        self.out = info;
+        self.framed = compact;
+        if !submitted {
+            self.withdraw(road, id, number, token);
+        }
+    }
+
+    /// Notes a command that waits for the journal; refuses it when too many wait.
+    fn ask(
+        &mut self,
+        road: &mut Road<'_>,
+        id: ConnId,
+        number: u32,
+        purpose: Purpose,
+    ) -> Option<u64> {
+        let Ok(entry) = self.pending.insert(Pending { conn: id, command: number, purpose }) else {
+            self.counters.inc(Metric::RingSubmitFull);
+            self.refuse(road, id, number, Error::TooManyRequests);
+            return None;
+        };
+        let player = self.player(id)?;
+        player.pending += 1;
+        Some(entry.to_bits())
+    }
+
+    /// The ring was full: the command is refused, and may be tried again.
+    fn withdraw(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: u64) {
+        self.counters.inc(Metric::RingSubmitFull);
+        self.pending.remove(ConnId::from_bits(token));
+        if let Some(player) = self.player(id) {
+            player.pending -= 1;
+        }
+        self.refuse(road, id, number, Error::TooManyRequests);
+    }
+
+    fn client_id(&mut self) -> [u8; 36] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let random = [self.random().to_le_bytes(), self.random().to_le_bytes()].concat();
+        let mut text = [b'-'; 36];
+        let places = (0..36).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
+        for (nibble, place) in places.enumerate() {
+            let byte = random[nibble / 2] >> (4 * (nibble % 2));
+            text[place] = HEX[usize::from(byte & 15)];
+        }
+        // Version and variant of a random UUID (RFC 9562 section 5.4).
+        text[14] = b'4';
+        text[19] = HEX[usize::from(8 | random[9] & 3)];
+        text
+    }
+}
+
+/// What a successful subscribe tells the player.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subscribed {
+    pub(super) recoverable: bool,
+    pub(super) recover: bool,
+    /// The offset the player asked to recover from.
+    pub(super) offset: u64,
+    pub(super) recovered: bool,
+}
+
+fn set_expiry(player: &mut crate::session::player::Player, now: Micros, ttl_s: Option<u32>) {
+    player.expires = match ttl_s {
+        Some(ttl_s) => now + Micros::from_secs(u64::from(ttl_s)) + EXPIRED_CLOSE_DELAY,
+        None => Micros::NEVER,
+    };
+}
+
+fn at_top(road: &Road<'_>, slot: u32, wish: &Subscribe<'_>) -> bool {
+    let hunt = road.hunts.hunt(slot);
+    wish.offset == hunt.top && (wish.epoch.is_empty() || *wish.epoch == *hunt.epoch)
+}
+
+fn name_error(error: NameError) -> Error {
+    match error {
+        NameError::Malformed => Error::BadRequest,
+        NameError::UnknownNamespace => Error::UnknownChannel,
+    }
+}

@@ -1,0 +1,96 @@
+//! What happens to players by the clock: late requests, pings, missing pongs, expiry, draining.
+
+use crate::metrics::catalog::Metric;
+use crate::session::codec::json;
+use crate::session::codes::Disconnect;
+use crate::session::player::Phase;
+use crate::session::{Road, Sessions};
+use crate::units::{ConnId, Micros};
+
+/// Players disconnected a turn while draining: spreads the close frames and, a little, the
+/// reconnects that follow.
+const DRAIN_A_TURN: u32 = 64;
+
+impl Sessions {
+    /// Acts on every deadline that has passed.
+    pub fn on_timers(&mut self, road: &mut Road<'_>) {
+        while let Some(slot) = self.wheel.expire(road.now) {
+            let Some(Some(player)) = self.players.get(slot as usize) else { continue };
+            let (id, deadline) = (player.conn, player.deadline.min(player.expires));
+            if deadline <= road.now {
+                self.on_deadline(road, id);
+            } else {
+                self.wheel.schedule(slot, deadline);
+            }
+        }
+        if self.draining {
+            self.drain_some(road);
+        }
+    }
+
+    /// When `on_timers` has to be called at the latest.
+    pub fn poll_at(&self) -> Micros {
+        if self.draining { Micros(0) } else { self.wheel.poll_at() }
+    }
+
+    fn on_deadline(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(player) = self.player(id) else { return };
+        match player.phase {
+            Phase::Request => {
+                self.counters.inc(Metric::WsHandshakeTimeouts);
+                self.cut(road, id);
+            }
+            Phase::Upgraded => self.disconnect(road, id, Disconnect::Stale),
+            Phase::Closing => self.cut(road, id),
+            Phase::Connected if player.expires <= road.now => {
+                self.disconnect(road, id, Disconnect::ConnectionExpired);
+            }
+            Phase::Connected if player.awaits_pong => {
+                self.disconnect(road, id, Disconnect::NoPong);
+            }
+            Phase::Connected => self.ping(road, id),
+        }
+    }
+
+    fn ping(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let deadline = road.now + self.rules.pong_timeout;
+        let Some(player) = self.player(id) else { return };
+        player.awaits_pong = true;
+        player.deadline = deadline;
+        let deadline = deadline.min(player.expires);
+        self.wheel.schedule(id.slot, deadline);
+        self.out.clear();
+        self.out.extend_from_slice(json::PING);
+        self.queue_out(road, id);
+    }
+
+    /// The player answered a ping; one that was not asked for is a bad request.
+    pub(super) fn on_pong(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let rest = Micros(self.rules.ping_interval.0.saturating_sub(self.rules.pong_timeout.0));
+        let Some(player) = self.player(id) else { return };
+        if !player.awaits_pong {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
+        player.awaits_pong = false;
+        // The pong deadline was the ping's moment plus the pong timeout.
+        player.deadline = player.deadline + rest;
+        let deadline = player.deadline.min(player.expires);
+        self.wheel.schedule(id.slot, deadline);
+    }
+
+    /// Begins to tell all players to reconnect elsewhere; new ones are turned away.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    fn drain_some(&mut self, road: &mut Road<'_>) {
+        let until = (self.drain_next + DRAIN_A_TURN).min(u32::try_from(self.players.len()).unwrap_or(0));
+        for slot in self.drain_next..until {
+            if let Some(Some(player)) = self.players.get(slot as usize) {
+                let id = player.conn;
+                self.disconnect(road, id, Disconnect::Shutdown);
+            }
+        }
+        self.drain_next = if self.drain_next == until { 0 } else { until };
+    }
+}

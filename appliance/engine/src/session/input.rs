@@ -1,0 +1,142 @@
+//! Bytes of a connection's stream: the upgrade request first, WebSocket frames after it.
+
+use crate::metrics::catalog::Metric;
+use crate::session::codes::Disconnect;
+use crate::session::player::Phase;
+use crate::session::{Road, Sessions};
+use crate::units::ConnId;
+use crate::ws::frame::{self, Opcode};
+use crate::ws::message::{Failure, Received};
+use crate::ws::upgrade::{self, Policy, REQUEST_BYTES_MAX, Upgrade};
+
+impl Sessions {
+    /// New bytes of the stream, in order. Writable, because they are unmasked in place.
+    pub fn on_data(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &mut [u8]) {
+        let Some(player) = self.player(id) else { return };
+        match player.phase {
+            Phase::Request => self.on_request(road, id, bytes),
+            Phase::Upgraded | Phase::Connected => self.on_frames(road, id, bytes),
+            Phase::Closing => {}
+        }
+    }
+
+    /// Bytes of the upgrade request. In the common case it is one segment and nothing is kept.
+    fn on_request(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &mut [u8]) {
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        let kept = player.input.len();
+        if kept == 0 {
+            let used = self.on_request_bytes(road, id, bytes);
+            if let Some(rest) = bytes.get_mut(used..)
+                && !rest.is_empty()
+            {
+                self.on_data(road, id, rest);
+            }
+            return;
+        }
+        let mut request = std::mem::take(&mut self.scratch);
+        request.clear();
+        request.resize(kept, 0);
+        self.chunks.read(&player.input, player.input.start(), &mut request);
+        self.chunks.clear(&mut player.input);
+        request.extend_from_slice(bytes);
+        let used = self.on_request_bytes(road, id, &request);
+        self.scratch = request;
+        // What follows the request came with this segment: the earlier bytes were not a request.
+        if let Some(rest) = bytes.get_mut(used.saturating_sub(kept)..)
+            && used > 0
+            && !rest.is_empty()
+        {
+            self.on_data(road, id, rest);
+        }
+    }
+
+    /// Judges what has come of the request; gives the bytes it used, all of them when incomplete.
+    fn on_request_bytes(&mut self, road: &mut Road<'_>, id: ConnId, request: &[u8]) -> usize {
+        let policy =
+            Policy { path: &self.rules.path, allowed_origins: &self.rules.allowed_origins };
+        self.framed.clear();
+        match upgrade::receive(request, &policy, &mut self.framed) {
+            Upgrade::Incomplete if request.len() < REQUEST_BYTES_MAX => {
+                let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return 0 };
+                if self.chunks.append(&mut player.input, request).is_err() {
+                    self.counters.inc(Metric::SessionChunksFull);
+                    self.cut(road, id);
+                }
+                request.len()
+            }
+            Upgrade::Accepted { consumed, .. } if !self.draining => {
+                self.counters.inc(Metric::WsUpgrades);
+                let deadline = road.now + self.rules.connect_timeout;
+                if let Some(player) = self.player(id) {
+                    player.phase = Phase::Upgraded;
+                    player.deadline = deadline;
+                }
+                self.wheel.schedule(id.slot, deadline);
+                self.queue_framed(road, id);
+                consumed
+            }
+            Upgrade::Accepted { .. } => self.turn_away(road, id, 503),
+            Upgrade::Refused { status } => self.turn_away(road, id, status),
+            Upgrade::Incomplete => self.turn_away(road, id, 431),
+        }
+    }
+
+    /// Answers the request with an HTTP error and closes; gives 0 bytes used: nothing follows.
+    fn turn_away(&mut self, road: &mut Road<'_>, id: ConnId, status: u16) -> usize {
+        self.counters.inc(Metric::WsUpgradeRefused);
+        if status == 431 {
+            self.counters.inc(Metric::WsHeaderTooLong);
+        }
+        if self.framed.is_empty() || status == 503 {
+            upgrade::refuse(status, &mut self.framed);
+        }
+        self.begin_closing(road, id);
+        self.queue_framed(road, id);
+        0
+    }
+
+    /// WebSocket frames, cut anywhere.
+    fn on_frames(&mut self, road: &mut Road<'_>, id: ConnId, mut bytes: &mut [u8]) {
+        let Some(player) = self.player(id) else { return };
+        let mut decoder = std::mem::take(&mut player.decoder);
+        let mut whole = std::mem::take(&mut self.scratch);
+        let message_bytes_max = self.rules.message_bytes_max;
+        loop {
+            match decoder.receive(&mut bytes, &mut self.chunks, message_bytes_max, &mut whole) {
+                Received::NeedMore => break,
+                Received::Text(text) => self.on_text(road, id, text),
+                Received::Binary(_) => {
+                    self.disconnect(road, id, Disconnect::InappropriateProtocol);
+                }
+                Received::Ping(payload) => {
+                    self.framed.clear();
+                    frame::append_frame(&mut self.framed, Opcode::Pong, payload);
+                    self.queue_framed(road, id);
+                }
+                Received::Pong(_) => {}
+                Received::Close { code, .. } => self.close(road, id, code.unwrap_or(1000), ""),
+                Received::Failed(failure) => self.on_failure(road, id, failure),
+            }
+            match self.player(id) {
+                Some(player) if player.phase != Phase::Closing => {}
+                _ => break,
+            }
+        }
+        self.scratch = whole;
+        match self.player(id) {
+            Some(player) if player.phase != Phase::Closing => player.decoder = decoder,
+            _ => decoder.clear(&mut self.chunks),
+        }
+    }
+
+    fn on_failure(&mut self, road: &mut Road<'_>, id: ConnId, failure: Failure) {
+        let (metric, reason) = match failure {
+            Failure::Protocol => (Metric::WsProtocolErrors, "protocol error"),
+            Failure::Utf8 => (Metric::WsBadUtf8, "invalid UTF-8"),
+            Failure::TooBig => (Metric::WsTooBig, "message too big"),
+            Failure::NoMemory => (Metric::SessionChunksFull, "out of memory"),
+        };
+        self.counters.inc(metric);
+        self.close(road, id, failure.code(), reason);
+    }
+}

@@ -1,0 +1,348 @@
+//! Players: what the bytes of a connection mean, from the upgrade request to the close frame.
+//!
+//! Below stands TCP (bytes in order, per connection), above the submit ring to the journal core;
+//! beside it the hunts of this core. The client protocol is Centrifugo's
+//! (`docs/protocol.md` says how much of it).
+//!
+//! Rules that always hold:
+//! - commands of a connection are answered strictly in order. A command that needs the journal is
+//!   `pending`; commands behind it that do not are `held` until it is answered, and the TCP window
+//!   shrinks by what is held;
+//! - a reply is whole frames in the player's `private` chain; the order of a connection's bytes is
+//!   decided when they are placed into the TCP stream ([`serve`]);
+//! - whatever a player does wrong ends at most its own connection, and moves a counter.
+//!
+//! Bounds: one record a connection; private bytes and held commands come from one pool per core
+//! (empty: the connection that needed one is cut, `session_chunks_full`); at most
+//! [`player::PENDING_MAX`] pending commands a connection.
+
+pub mod codec;
+pub mod codes;
+pub mod rules;
+pub mod player;
+mod input;
+mod command;
+mod answer;
+mod serve;
+mod deadline;
+
+use std::collections::VecDeque;
+
+use crate::hunt::Hunts;
+use crate::memory::chunk::{Chunks, Full};
+use crate::memory::slab::{NONE, Slab};
+use crate::metrics::catalog::Metric;
+use crate::metrics::counters::Counters;
+use crate::metrics::histogram::Recorder;
+use crate::ring::bytes::Writer;
+use crate::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
+use crate::session::codes::Disconnect;
+use crate::session::player::{Phase, Player};
+use crate::session::rules::{Rules, Verify};
+use crate::tcp::Tcp;
+use crate::timer::Wheel;
+use crate::units::{ConnId, Micros};
+use crate::ws::{close, frame};
+
+/// [`crate::tcp::Source`] tag of a player's private chain; every other tag is a hunt's slot.
+pub const PRIVATE: u32 = NONE;
+
+/// Time a closing connection has to take its last bytes and end.
+const CLOSE_TIMEOUT: Micros = Micros::from_secs(5);
+
+/// Submissions of one core that may be unanswered: more are refused with "too many requests".
+const PENDING_SUBMISSIONS_MAX: u32 = 16_384;
+
+/// The submit ring's writing end with its scratch buffer.
+#[derive(Debug)]
+pub struct Submit {
+    writer: Writer,
+    scratch: Vec<u8>,
+    /// Something was submitted since the flag was last cleared: the journal's doorbell is due.
+    pub wrote: bool,
+}
+
+impl Submit {
+    /// Takes the writing end.
+    pub fn new(writer: Writer) -> Submit {
+        Submit { writer, scratch: vec![0; SUBMISSION_BYTES_MAX], wrote: false }
+    }
+
+    /// Submits; false when the ring is full.
+    pub fn submit(&mut self, submission: &Submission<'_>) -> bool {
+        let Ok(record) = postcard::to_slice(submission, &mut self.scratch) else { return false };
+        let done = self.writer.push(record).is_ok();
+        self.wrote |= done;
+        done
+    }
+
+    /// How full the ring is, in percent.
+    pub fn fill_percent(&self) -> u64 {
+        self.writer.fill_percent()
+    }
+}
+
+/// What a session reaches of the rest of its core.
+#[derive(Debug)]
+pub struct Road<'a> {
+    /// Now.
+    pub now: Micros,
+    /// The layer below.
+    pub tcp: &'a mut Tcp,
+    /// The hunts of this core.
+    pub hunts: &'a mut Hunts,
+    /// The way to the journal.
+    pub submit: &'a mut Submit,
+}
+
+/// What a pending submission was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Subscribe { recover: bool, offset: u64, recoverable: bool, reject_unrecovered: bool },
+    Publish,
+}
+
+/// A command that waits for the journal.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    conn: ConnId,
+    command: u32,
+    purpose: Purpose,
+}
+
+/// All players of one core.
+pub struct Sessions {
+    players: Vec<Option<Player>>,
+    /// Private chunk pool; also read by `serve` while sending.
+    chunks: Chunks,
+    rules: Rules,
+    verify: Verify,
+    pending: Slab<Pending>,
+    touched: VecDeque<ConnId>,
+    wheel: Wheel,
+    /// Reply under construction, as JSON.
+    out: Vec<u8>,
+    /// The same as a WebSocket frame.
+    framed: Vec<u8>,
+    /// A message put together from pieces.
+    scratch: Vec<u8>,
+    counters: Counters,
+    latency: Recorder,
+    random: u64,
+    draining: bool,
+    drain_next: u32,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Room for `players_max` players and `chunks` private chunks. `seed` feeds client ids and the
+    /// spread of pings.
+    pub fn new(
+        players_max: u32,
+        chunks: u32,
+        rules: Rules,
+        verify: Verify,
+        counters: Counters,
+        latency: Recorder,
+        seed: u64,
+    ) -> Sessions {
+        let message_bytes_max = rules.message_bytes_max;
+        Sessions {
+            players: (0..players_max).map(|_| None).collect(),
+            chunks: Chunks::new(chunks),
+            rules,
+            verify,
+            pending: Slab::new(PENDING_SUBMISSIONS_MAX),
+            touched: VecDeque::with_capacity(players_max as usize),
+            wheel: Wheel::new(players_max),
+            out: Vec::with_capacity(message_bytes_max),
+            framed: Vec::with_capacity(message_bytes_max),
+            scratch: Vec::with_capacity(message_bytes_max),
+            counters,
+            latency,
+            random: seed,
+            draining: false,
+            drain_next: 0,
+        }
+    }
+
+    /// Connections that have a session.
+    pub fn count(&self) -> usize {
+        self.players.iter().flatten().count()
+    }
+
+    /// Private chunks in use.
+    pub fn chunks_used(&self) -> usize {
+        self.chunks.used()
+    }
+
+    /// The latency recorder, to tick it.
+    pub fn latency(&mut self) -> &mut Recorder {
+        &mut self.latency
+    }
+
+    fn player(&mut self, id: ConnId) -> Option<&mut Player> {
+        let player = self.players.get_mut(id.slot as usize)?.as_mut()?;
+        (player.conn == id).then_some(player)
+    }
+
+    /// A number that nobody outside can foretell from a few others cheaply enough to matter here:
+    /// client ids and jitter, never keys (SplitMix64).
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A TCP connection was opened.
+    pub fn on_open(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let deadline = road.now + self.rules.handshake_timeout;
+        if let Some(place) = self.players.get_mut(id.slot as usize) {
+            debug_assert!(place.is_none(), "TCP reuses a slot only after telling that it closed");
+            *place = Some(Player::new(id, deadline));
+            self.wheel.schedule(id.slot, deadline);
+        }
+    }
+
+    /// The peer sent FIN: it will send no more, so the player is gone.
+    pub fn on_finished(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(player) = self.player(id) else { return };
+        if player.phase != Phase::Closing {
+            self.begin_closing(road, id);
+            self.touch(id);
+        }
+    }
+
+    /// The connection is gone; its id means nothing any more.
+    pub fn on_closed(&mut self, road: &mut Road<'_>, id: ConnId) {
+        self.release(road, id);
+    }
+
+    /// Cuts the connection with a RST.
+    fn cut(&mut self, road: &mut Road<'_>, id: ConnId) {
+        road.tcp.abort(id);
+        self.release(road, id);
+    }
+
+    /// Cuts a connection whose unsent bytes are gone from the log.
+    pub fn cut_slow(&mut self, road: &mut Road<'_>, id: ConnId) {
+        self.counters.inc(Metric::SessionSlow);
+        self.cut(road, id);
+    }
+
+    fn release(&mut self, road: &mut Road<'_>, id: ConnId) {
+        if self.player(id).is_none() {
+            return;
+        }
+        self.leave(road, id);
+        let Some(mut player) = self.players[id.slot as usize].take() else { return };
+        player.decoder.clear(&mut self.chunks);
+        self.chunks.clear(&mut player.input);
+        self.chunks.clear(&mut player.held);
+        self.chunks.clear(&mut player.private);
+        self.wheel.cancel(id.slot);
+    }
+
+    /// Ends what a player takes part in: subscriptions, presence in the player count.
+    fn leave(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(player) = self.player(id) else { return };
+        road.hunts.unsubscribe_all(&mut player.subscriptions);
+        player.subscription_count = 0;
+        if player.phase == Phase::Connected {
+            let players = self.counters.get(Metric::SessionPlayers);
+            self.counters.set(Metric::SessionPlayers, players.saturating_sub(1));
+        }
+    }
+
+    /// Nothing more is read or fanned out; what is queued goes out, then FIN.
+    fn begin_closing(&mut self, road: &mut Road<'_>, id: ConnId) {
+        self.leave(road, id);
+        let deadline = road.now + CLOSE_TIMEOUT;
+        let Some(player) = self.player(id) else { return };
+        player.phase = Phase::Closing;
+        player.deadline = deadline;
+        let mut held = std::mem::take(&mut player.held);
+        self.chunks.clear(&mut held);
+        self.wheel.schedule(id.slot, deadline);
+    }
+
+    /// Closes with a disconnect code of the client protocol.
+    fn disconnect(&mut self, road: &mut Road<'_>, id: ConnId, reason: Disconnect) {
+        let metric = match reason {
+            Disconnect::BadRequest => Some(Metric::SessionBadCommands),
+            Disconnect::InvalidToken => Some(Metric::SessionBadTokens),
+            Disconnect::Stale => Some(Metric::SessionStale),
+            Disconnect::NoPong => Some(Metric::SessionNoPong),
+            Disconnect::Slow => Some(Metric::SessionSlow),
+            Disconnect::Shutdown => Some(Metric::SessionDrained),
+            _ => None,
+        };
+        if let Some(metric) = metric {
+            self.counters.inc(metric);
+        }
+        if let Some(player) = self.player(id) {
+            player.reason = Some(reason);
+        }
+        self.close(road, id, reason.code(), reason.reason());
+    }
+
+    /// Closes with a WebSocket close frame.
+    fn close(&mut self, road: &mut Road<'_>, id: ConnId, code: u16, reason: &str) {
+        let Some(player) = self.player(id) else { return };
+        match player.phase {
+            Phase::Closing => return,
+            Phase::Request => return self.cut(road, id),
+            Phase::Upgraded | Phase::Connected => {}
+        }
+        self.begin_closing(road, id);
+        self.framed.clear();
+        close::append_close(&mut self.framed, code, reason);
+        self.queue_framed(road, id);
+    }
+
+    /// Queues the frame in `framed` as private bytes; cuts the connection when the pool is empty.
+    fn queue_framed(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(player) = self.players[id.slot as usize].as_mut() else { return };
+        match self.chunks.append(&mut player.private, &self.framed) {
+            Ok(()) => self.touch(id),
+            Err(Full) => {
+                self.counters.inc(Metric::SessionChunksFull);
+                self.cut(road, id);
+            }
+        }
+    }
+
+    /// Queues the JSON in `out` as one text frame.
+    fn queue_out(&mut self, road: &mut Road<'_>, id: ConnId) {
+        self.framed.clear();
+        frame::append_frame(&mut self.framed, frame::Opcode::Text, &self.out);
+        self.queue_framed(road, id);
+    }
+
+    /// Puts the player on the list of those to serve.
+    fn touch(&mut self, id: ConnId) {
+        let Some(player) = self.player(id) else { return };
+        if !player.touched {
+            player.touched = true;
+            self.touched.push_back(id);
+        }
+    }
+
+    /// The next player that has something to send.
+    pub fn next_touched(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.touched.pop_front() {
+            if let Some(player) = self.player(id) {
+                player.touched = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+}

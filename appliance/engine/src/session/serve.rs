@@ -1,0 +1,143 @@
+//! Filling a connection's TCP stream: replies first, then what its hunts' logs hold beyond its
+//! cursors.
+//!
+//! Bytes are placed only while TCP could send some of them now, and always up to the end of a frame,
+//! so that bytes of two sources never mix inside a frame. Whoever has no window keeps its cursors
+//! where they are and takes one longer run later.
+
+use crate::memory::slab::NONE;
+use crate::metrics::catalog::Metric;
+use crate::session::codes::Disconnect;
+use crate::session::player::Phase;
+use crate::session::{PRIVATE, Road, Sessions};
+use crate::tcp::Source;
+use crate::units::ConnId;
+
+impl Sessions {
+    /// Places what the player can take now. The caller then lets TCP send.
+    pub fn serve(&mut self, road: &mut Road<'_>, id: ConnId) {
+        self.place_private(road, id);
+        let Some(player) = self.player(id) else { return };
+        if player.phase == Phase::Closing {
+            if player.unplaced() == 0 && !player.finished {
+                player.finished = true;
+                road.tcp.finish(id);
+            }
+            return;
+        }
+        if player.unplaced() > 0 {
+            return self.judge_lag(road, id);
+        }
+        let mut index = player.subscriptions;
+        while index != NONE {
+            let Some(subscription) = road.hunts.subscriptions.at(index) else { return };
+            let (hunt, next) = (subscription.hunt, subscription.next);
+            if subscription.cursor != road.hunts.logs.head(hunt)
+                && !self.place_run(road, id, index)
+            {
+                return self.judge_lag(road, id);
+            }
+            index = next;
+        }
+    }
+
+    /// Copies bytes that TCP wants to send; false when they are no longer kept.
+    pub fn read(&self, hunts: &crate::hunt::Hunts, id: ConnId, source: Source, out: &mut [u8]) -> bool {
+        if source.tag != PRIVATE {
+            return hunts.logs.read(source.tag, source.position, out);
+        }
+        let Some(Some(player)) = self.players.get(id.slot as usize) else { return false };
+        // Private positions are 32 bits; TCP carries them in 64.
+        let position = u32::try_from(source.position & 0xffff_ffff).unwrap_or(0);
+        self.chunks.read(&player.private, position, out)
+    }
+
+    /// Acknowledgements came: frees the replies they cover, and serves the player if it waits.
+    pub fn on_acked(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        if player.conn != id {
+            return;
+        }
+        if !player.private.is_empty() {
+            let kept = road.tcp.first_unacked(id, PRIVATE);
+            let kept = kept.map_or(player.placed, |position| {
+                u32::try_from(position & 0xffff_ffff).unwrap_or(0)
+            });
+            self.chunks.drop_to(&mut player.private, kept);
+        }
+        if player.unplaced() > 0 || Self::has_news(road, player.subscriptions) {
+            self.touch(id);
+        }
+    }
+
+    /// Whether any hunt's log holds bytes beyond the player's cursor.
+    fn has_news(road: &mut Road<'_>, mut index: u32) -> bool {
+        while let Some(subscription) = road.hunts.subscriptions.at(index) {
+            let (hunt, cursor) = (subscription.hunt, subscription.cursor);
+            index = subscription.next;
+            if cursor != road.hunts.logs.head(hunt) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn place_private(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let Some(player) = self.player(id) else { return };
+        let unplaced = player.unplaced();
+        if unplaced > 0 && road.tcp.sendable(id) > 0 {
+            let source = Source { tag: PRIVATE, position: u64::from(player.placed) };
+            if road.tcp.place(id, source, unplaced) {
+                player.placed = player.placed.wrapping_add(unplaced);
+            }
+        }
+    }
+
+    /// Places one subscription's run up to the end of its hunt's log; false when it has to wait.
+    fn place_run(&mut self, road: &mut Road<'_>, id: ConnId, index: u32) -> bool {
+        if road.tcp.sendable(id) == 0 {
+            return false;
+        }
+        let Some(subscription) = road.hunts.subscriptions.at(index).copied() else { return false };
+        let head = road.hunts.logs.head(subscription.hunt);
+        let Ok(run) = u32::try_from(head - subscription.cursor) else { return false };
+        let source = Source { tag: subscription.hunt, position: subscription.cursor };
+        if subscription.cursor < road.hunts.logs.first(subscription.hunt)
+            || !road.tcp.place(id, source, run)
+        {
+            return false;
+        }
+        let top = road.hunts.hunt(subscription.hunt).top;
+        self.counters.add(Metric::HuntDeliveries, top - subscription.offset);
+        self.record_latency(road, subscription.hunt, subscription.offset, top);
+        if let Some(subscription) = road.hunts.subscriptions.at(index) {
+            subscription.cursor = head;
+            subscription.offset = top;
+        }
+        true
+    }
+
+    fn record_latency(&mut self, road: &Road<'_>, hunt: u32, after: u64, top: u64) {
+        for offset in after + 1..=top {
+            let stamp = road.hunts.stamp(hunt, offset);
+            self.latency.record(road.now.since(stamp), 1);
+        }
+    }
+
+    /// Disconnects a player that cannot take bytes now and is too far behind.
+    fn judge_lag(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let lag_bytes_max = self.rules.lag_bytes_max;
+        let Some(player) = self.player(id) else { return };
+        let mut lag = u64::from(player.unplaced()) + u64::from(road.tcp.outstanding(id));
+        let mut index = player.subscriptions;
+        let mut lost = false;
+        while let Some(subscription) = road.hunts.subscriptions.at(index).copied() {
+            lag += road.hunts.logs.head(subscription.hunt) - subscription.cursor;
+            lost |= subscription.cursor < road.hunts.logs.first(subscription.hunt);
+            index = subscription.next;
+        }
+        if lost || lag > lag_bytes_max {
+            self.disconnect(road, id, Disconnect::Slow);
+        }
+    }
+}
