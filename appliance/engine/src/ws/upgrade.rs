@@ -1,0 +1,356 @@
+//! The upgrade: one HTTP/1.1 request, answered once (RFC 6455 4.2, RFC 9112, RFC 9110 7.8).
+//!
+//! Called with everything a new connection has sent so far, again each time more comes, until the
+//! answer is not [`Upgrade::Incomplete`]. Bytes behind the request belong to the WebSocket stream.
+//! The whole response lies in the caller's buffer, which needs [`RESPONSE_BYTES_MAX`] of room.
+//!
+//! Invariants: at most [`REQUEST_BYTES_MAX`] bytes are looked at; a refusal says in its text what
+//! was wrong and closes the connection; a request with a body is refused, so nothing of it can be
+//! taken for frames; no extension is ever accepted.
+//!
+//! Not here: the deadline, and whether there is room for one more player (the caller answers that
+//! with [`refuse`] and 503 before it calls `receive`).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+#[cfg(test)]
+mod tests;
+
+/// Longest request: browsers send 500 to 1,000 bytes, more with cookies of the page's domain. Every
+/// connecting player may have this much waiting, so larger costs memory in a reconnect storm;
+/// smaller turns players with many cookies away (431).
+pub const REQUEST_BYTES_MAX: usize = 4096;
+
+/// Longest response.
+pub const RESPONSE_BYTES_MAX: usize = 512;
+
+/// Headers looked at in one request; more are refused with 431. Browsers send 15 to 20.
+const HEADERS_MAX: usize = 64;
+
+/// What is hashed behind the client's key (RFC 6455 1.3).
+const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What a deployment allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    /// The one path that is served, `/connection/websocket`.
+    pub path: &'a str,
+    /// Origins that may connect, as globs in lower case: `*` is any run of characters, `?` any
+    /// one. When empty, an origin must name the host that the request is for. Requests without
+    /// an `Origin` do not come from a browser's page and are always allowed.
+    pub allowed_origins: &'a [String],
+}
+
+/// How commands and replies are written in this connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text frames.
+    Json,
+    /// Binary frames. Not yet accepted: a client that can only speak it is refused with 400.
+    Protobuf,
+}
+
+/// What became of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upgrade {
+    /// More bytes are needed; no response yet.
+    Incomplete,
+    /// Send the response; then frames follow.
+    Accepted {
+        /// Bytes of the request. What lies behind them is the beginning of the WebSocket stream.
+        consumed: usize,
+        /// Format of the messages.
+        format: Format,
+        /// The subprotocol named in the response, if the client offered one that we know.
+        subprotocol: Option<&'static str>,
+    },
+    /// Send the response, then close.
+    Refused {
+        /// 400, 403, 404, 405, 426 or 431.
+        status: u16,
+    },
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refusal {
+    status: u16,
+    text: &'static str,
+}
+
+const fn refusal(status: u16, text: &'static str) -> Refusal {
+    Refusal { status, text }
+}
+
+/// Judges the request at the front of `bytes` and writes the response into `response` (cleared
+/// first).
+pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upgrade {
+    response.clear();
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let looked_at = bytes.get(..REQUEST_BYTES_MAX).unwrap_or(bytes);
+    let judged = match request.parse(looked_at) {
+        Ok(httparse::Status::Partial) if bytes.len() < REQUEST_BYTES_MAX => {
+            return Upgrade::Incomplete;
+        }
+        Ok(httparse::Status::Partial) => Err(refusal(431, "request header too long")),
+        Err(httparse::Error::TooManyHeaders) => Err(refusal(431, "too many header fields")),
+        Err(_) => Err(refusal(400, "not an HTTP/1.1 request")),
+        Ok(httparse::Status::Complete(consumed)) => {
+            judge(&request, policy).map(|(key, offer)| (consumed, key, offer))
+        }
+    };
+    match judged {
+        Ok((consumed, key, offer)) => {
+            emit_accepted(key, offer.subprotocol, response);
+            let Offer {
+                format,
+                subprotocol,
+            } = offer;
+            Upgrade::Accepted {
+                consumed,
+                format,
+                subprotocol,
+            }
+        }
+        Err(Refusal { status, text }) => {
+            refuse(status, text, response);
+            Upgrade::Refused { status }
+        }
+    }
+}
+
+/// What the client offers to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offer {
+    format: Format,
+    subprotocol: Option<&'static str>,
+}
+
+/// The client's key and the chosen format, or why not.
+fn judge<'a>(
+    request: &httparse::Request<'_, 'a>,
+    policy: &Policy<'_>,
+) -> Result<(&'a [u8], Offer), Refusal> {
+    let headers: &[httparse::Header<'a>] = request.headers;
+    let target = request.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if path != policy.path {
+        return Err(refusal(404, "not found"));
+    }
+    if request.method != Some("GET") {
+        return Err(refusal(405, "GET only"));
+    }
+    if request.version != Some(1) {
+        return Err(refusal(400, "HTTP/1.1 only"));
+    }
+    // RFC 9112 3.2: one Host, always.
+    let Some(host) = one(headers, "host") else {
+        return Err(refusal(400, "no Host, or more than one"));
+    };
+    // RFC 9112 6: either of these announces a body.
+    let announces_body = all(headers, "content-length").any(|value| value != b"0")
+        || all(headers, "transfer-encoding").next().is_some();
+    if announces_body {
+        return Err(refusal(400, "a body is not allowed here"));
+    }
+    // RFC 6455 4.2.1, 3 and 4.
+    if !has_token(headers, "upgrade", b"websocket") || !has_token(headers, "connection", b"upgrade")
+    {
+        return Err(refusal(426, "WebSocket only"));
+    }
+    // RFC 6455 4.4: another version is answered with the one we speak.
+    if one(headers, "sec-websocket-version") != Some(b"13") {
+        return Err(refusal(426, "WebSocket version 13 only"));
+    }
+    let Some(key) = one(headers, "sec-websocket-key").filter(|key| is_key(key)) else {
+        return Err(refusal(400, "bad Sec-WebSocket-Key"));
+    };
+    if !origin_allowed(headers, host, policy.allowed_origins) {
+        return Err(refusal(403, "origin not allowed"));
+    }
+    Ok((key, choose(headers, query)?))
+}
+
+/// The format: the first subprotocol in the client's list that we speak.
+///
+/// RFC 6455 4.2.2: none is named when none was offered; browsers fail on one they did not ask for.
+fn choose(headers: &[httparse::Header<'_>], query: &str) -> Result<Offer, Refusal> {
+    const NOT_YET: Refusal = refusal(
+        400,
+        "centrifuge-protobuf is not supported yet, use centrifuge-json",
+    );
+    let asks_protobuf = |pair: &str| matches!(pair, "format=protobuf" | "cf_protocol=protobuf");
+    if query.split('&').any(asks_protobuf) {
+        return Err(NOT_YET);
+    }
+    let offers = |name: &[u8]| tokens(headers, "sec-websocket-protocol").any(|token| token == name);
+    if offers(b"centrifuge-json") {
+        return Ok(Offer {
+            format: Format::Json,
+            subprotocol: Some("centrifuge-json"),
+        });
+    }
+    if offers(b"centrifuge-protobuf") {
+        return Err(NOT_YET);
+    }
+    Ok(Offer {
+        format: Format::Json,
+        subprotocol: None,
+    })
+}
+
+/// Values of all headers called `name` (lower case).
+fn all<'h, 'a>(
+    headers: &'h [httparse::Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> + 'h {
+    headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .map(|header| header.value.trim_ascii())
+}
+
+/// The value of the header called `name` if there is exactly one.
+fn one<'a>(headers: &[httparse::Header<'a>], name: &'static str) -> Option<&'a [u8]> {
+    let mut values = all(headers, name);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// The comma-separated elements of all headers called `name` (RFC 9110 5.6.1).
+fn tokens<'h, 'a>(
+    headers: &'h [httparse::Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> + 'h {
+    all(headers, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+fn has_token(headers: &[httparse::Header<'_>], name: &'static str, wanted: &[u8]) -> bool {
+    tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
+}
+
+/// RFC 6455 4.1: sixteen bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    let mut nonce = [0; 18];
+    key.len() == 24 && STANDARD.decode_slice(key, &mut nonce) == Ok(16)
+}
+
+fn origin_allowed(headers: &[httparse::Header<'_>], host: &[u8], globs: &[String]) -> bool {
+    let mut origins = all(headers, "origin");
+    let Some(origin) = origins.next() else {
+        return true;
+    };
+    if origins.next().is_some() {
+        return false;
+    }
+    if !globs.is_empty() {
+        return globs
+            .iter()
+            .any(|glob| matches_glob(glob.as_bytes(), origin));
+    }
+    // RFC 6454 7: scheme, "://", host and port.
+    let authority = origin
+        .windows(3)
+        .position(|window| window == b"://")
+        .and_then(|at| origin.get(at + 3..))
+        .unwrap_or_default();
+    !authority.is_empty() && authority.eq_ignore_ascii_case(host)
+}
+
+/// Whether `text`, in lower case, fits `glob`. Takes at most their lengths multiplied: after a
+/// mismatch only the last `*` is tried again, one character further.
+fn matches_glob(glob: &[u8], text: &[u8]) -> bool {
+    let (mut at_glob, mut at_text) = (0, 0);
+    let mut last_star = None;
+    while let Some(byte) = text.get(at_text) {
+        match glob.get(at_glob) {
+            Some(b'*') => {
+                last_star = Some((at_glob + 1, at_text));
+                at_glob += 1;
+            }
+            Some(&wanted) if wanted == b'?' || wanted == byte.to_ascii_lowercase() => {
+                at_glob += 1;
+                at_text += 1;
+            }
+            _ => {
+                let Some((behind_star, tried)) = last_star else {
+                    return false;
+                };
+                last_star = Some((behind_star, tried + 1));
+                (at_glob, at_text) = (behind_star, tried + 1);
+            }
+        }
+    }
+    glob.iter().skip(at_glob).all(|byte| *byte == b'*')
+}
+
+/// RFC 6455 4.2.2, 5.
+fn emit_accepted(key: &[u8], subprotocol: Option<&str>, response: &mut Vec<u8>) {
+    let digest = Sha1::new()
+        .chain_update(key)
+        .chain_update(KEY_SUFFIX)
+        .finalize();
+    let mut accept = [0; 28];
+    // Twenty bytes make exactly twenty-eight characters.
+    let _ = STANDARD.encode_slice(digest, &mut accept);
+    response.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\n\
+          Upgrade: websocket\r\n\
+          Connection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
+    response.extend_from_slice(&accept);
+    if let Some(subprotocol) = subprotocol {
+        response.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        response.extend_from_slice(subprotocol.as_bytes());
+    }
+    response.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Writes a refusal into `response` (cleared first): status line, what the status demands, a text
+/// of at most 99 bytes.
+pub fn refuse(status: u16, text: &str, response: &mut Vec<u8>) {
+    response.clear();
+    let (line, demanded) = match status {
+        403 => ("403 Forbidden", ""),
+        404 => ("404 Not Found", ""),
+        // RFC 9110 15.5.6.
+        405 => ("405 Method Not Allowed", "Allow: GET\r\n"),
+        // RFC 9110 15.5.22, RFC 6455 4.4.
+        426 => (
+            "426 Upgrade Required",
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        ),
+        431 => ("431 Request Header Fields Too Large", ""),
+        503 => ("503 Service Unavailable", ""),
+        _ => ("400 Bad Request", ""),
+    };
+    // RFC 9110 7.8: a sender of Upgrade names it in Connection as well.
+    let connection = if status == 426 {
+        "Upgrade, close"
+    } else {
+        "close"
+    };
+    let text = text.get(..text.floor_char_boundary(99)).unwrap_or_default();
+    let digit = |n: usize| b'0' + u8::try_from(n % 10).unwrap_or(0);
+    let len = [digit(text.len() / 10), digit(text.len())];
+    for part in [
+        b"HTTP/1.1 ",
+        line.as_bytes(),
+        b"\r\nConnection: ",
+        connection.as_bytes(),
+        b"\r\n",
+        demanded.as_bytes(),
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: ",
+        &len,
+        b"\r\n\r\n",
+        text.as_bytes(),
+    ] {
+        response.extend_from_slice(part);
+    }
+}

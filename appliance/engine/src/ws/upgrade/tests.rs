@@ -1,0 +1,330 @@
+//! The sample of RFC 6455 1.2, then each rule broken alone, then noise.
+
+use super::*;
+use proptest::prelude::*;
+
+const PATH: &str = "/connection/websocket";
+
+/// The request of RFC 6455 1.2 without its origin and subprotocols, one header a line.
+const LINES: &[&str] = &[
+    "GET /connection/websocket HTTP/1.1",
+    "Host: server.example.com",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+];
+
+fn request(lines: &[&str]) -> String {
+    lines
+        .iter()
+        .map(|line| format!("{line}\r\n"))
+        .collect::<String>()
+        + "\r\n"
+}
+
+/// The sample with the lines that begin like `start` replaced.
+fn with(start: &str, lines: &[&str]) -> String {
+    let kept = LINES
+        .iter()
+        .filter(|line| !line.starts_with(start))
+        .copied();
+    let added = lines.iter().copied();
+    // The request line stays first.
+    let all: Vec<&str> = match start {
+        "GET" => added.chain(kept).collect(),
+        _ => kept.chain(added).collect(),
+    };
+    request(&all)
+}
+
+fn ask(request: &str, allowed_origins: &[&str]) -> (Upgrade, String) {
+    let allowed_origins: Vec<String> = allowed_origins
+        .iter()
+        .map(|glob| glob.to_string())
+        .collect();
+    let mut response = Vec::with_capacity(RESPONSE_BYTES_MAX);
+    let policy = Policy {
+        path: PATH,
+        allowed_origins: &allowed_origins,
+    };
+    let upgrade = receive(request.as_bytes(), &policy, &mut response);
+    assert_eq!(
+        response.capacity(),
+        RESPONSE_BYTES_MAX,
+        "the response fits its buffer"
+    );
+    (upgrade, String::from_utf8(response).unwrap())
+}
+
+fn status(request: &str) -> u16 {
+    match ask(request, &[]).0 {
+        Upgrade::Refused { status } => status,
+        Upgrade::Accepted { .. } => 101,
+        Upgrade::Incomplete => 0,
+    }
+}
+
+#[test]
+fn the_sample_of_the_rfc() {
+    let sample = request(LINES);
+    let (upgrade, response) = ask(&(sample.clone() + "\u{1}frames"), &[]);
+    let accepted = Upgrade::Accepted {
+        consumed: sample.len(),
+        format: Format::Json,
+        subprotocol: None,
+    };
+    assert_eq!(upgrade, accepted);
+    assert_eq!(
+        response,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
+}
+
+#[test]
+fn any_beginning_is_incomplete() {
+    let sample = request(LINES);
+    for end in 0..sample.len() {
+        assert_eq!(
+            ask(&sample[..end], &[]),
+            (Upgrade::Incomplete, String::new()),
+            "at {end}"
+        );
+    }
+}
+
+#[test]
+fn spelling_that_does_not_matter() {
+    let sample = request(&[
+        "GET /connection/websocket?cf_protocol_version=v2&format=json HTTP/1.1",
+        "HOST: server.example.com",
+        "upgrade: h2c, WebSocket",
+        "connection: keep-alive, UPGRADE",
+        "sec-websocket-key:dGhlIHNhbXBsZSBub25jZQ==  ",
+        "sec-websocket-version: 13",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+        "Cookie: a=b",
+    ]);
+    let (upgrade, response) = ask(&sample, &[]);
+    assert!(matches!(upgrade, Upgrade::Accepted { .. }));
+    assert!(!response.contains("Extensions"));
+}
+
+/// Each rule of RFC 6455 4.2.1 and RFC 9112 broken alone.
+#[test]
+fn each_broken_rule_has_its_status() {
+    let path = PATH;
+    for (wanted, request) in [
+        (404, with("GET", &["GET / HTTP/1.1"])),
+        (404, with("GET", &["GET /connection/websocket/ HTTP/1.1"])),
+        (404, with("GET", &["POST /connection/sse HTTP/1.1"])),
+        (405, with("GET", &["POST /connection/websocket HTTP/1.1"])),
+        (400, with("GET", &["GET /connection/websocket HTTP/1.0"])),
+        (400, with("GET", &["GET /connection/websocket HTTP/2.0"])),
+        (400, with("Host", &[])),
+        (400, with("Host", &["Host: a", "Host: b"])),
+        (400, with("none", &["Content-Length: 5"])),
+        (400, with("none", &["Transfer-Encoding: chunked"])),
+        (400, with("none", &["no colon"])),
+        (426, with("Upgrade", &[])),
+        (426, with("Upgrade", &["Upgrade: websockets"])),
+        (426, with("Connection", &[])),
+        (426, with("Connection", &["Connection: close"])),
+        (426, with("Sec-WebSocket-V", &[])),
+        (426, with("Sec-WebSocket-V", &["Sec-WebSocket-Version: 8"])),
+        (
+            426,
+            with("Sec-WebSocket-V", &["Sec-WebSocket-Version: 13, 8"]),
+        ),
+        (400, with("Sec-WebSocket-K", &[])),
+        (400, with("Sec-WebSocket-K", &["Sec-WebSocket-Key: "])),
+        (
+            400,
+            with(
+                "Sec-WebSocket-K",
+                &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"],
+            ),
+        ),
+        (
+            400,
+            with(
+                "Sec-WebSocket-K",
+                &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZUE="],
+            ),
+        ),
+        (
+            400,
+            with("none", &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]),
+        ),
+        (101, with("none", &["Content-Length: 0"])),
+        (101, with("GET", &[&format!("GET {path}? HTTP/1.1")])),
+    ] {
+        assert_eq!(status(&request), wanted, "{request}");
+    }
+}
+
+#[test]
+fn a_refusal_closes_and_says_why() {
+    let (_, response) = ask(&with("Sec-WebSocket-V", &["Sec-WebSocket-Version: 7"]), &[]);
+    assert_eq!(
+        response,
+        "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: 25\r\n\r\nWebSocket version 13 only"
+    );
+    for status in [400, 403, 404, 405, 426, 431, 503] {
+        let mut out = Vec::with_capacity(RESPONSE_BYTES_MAX);
+        refuse(status, &"ä".repeat(200), &mut out);
+        assert_eq!(out.capacity(), RESPONSE_BYTES_MAX);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        assert!(
+            text.contains("close\r\n") && text.contains("Content-Length: 98\r\n"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn too_long_is_431() {
+    let cookie = |len: usize| with("none", &[&format!("Cookie: {}", "c".repeat(len))]);
+    let room = REQUEST_BYTES_MAX - cookie(0).len();
+    assert_eq!(status(&cookie(room)), 101);
+    assert_eq!(status(&cookie(room + 1)), 431);
+    assert_eq!(status(&cookie(100_000)), 431);
+    assert_eq!(
+        status(&("GET /".to_string() + &"a".repeat(REQUEST_BYTES_MAX))),
+        431
+    );
+    assert_eq!(status(&with("none", &["a: b"; HEADERS_MAX])), 431);
+}
+
+#[test]
+fn origins() {
+    let from = |origin: &str| with("none", &[&format!("Origin: {origin}")]);
+    let allowed = |request: &str, globs: &[&str]| match ask(request, globs).0 {
+        Upgrade::Accepted { .. } => true,
+        Upgrade::Refused { status: 403 } => false,
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        allowed(&request(LINES), &["https://only.example"]),
+        "no origin: no browser"
+    );
+    // An empty list: the origin's host is the request's host.
+    assert!(allowed(&from("https://SERVER.example.com"), &[]));
+    for origin in [
+        "https://server.example.com:8443",
+        "https://example.com",
+        "null",
+        "",
+        "://",
+    ] {
+        assert!(!allowed(&from(origin), &[]), "{origin}");
+    }
+    assert!(allowed(&from("null"), &["*"]));
+    let globs = &["https://*.example.com", "http://localhost:?000"];
+    assert!(allowed(&from("https://a.b.Example.com"), globs));
+    assert!(allowed(&from("http://localhost:3000"), globs));
+    for origin in [
+        "https://example.com",
+        "https://x.example.com.evil",
+        "http://localhost:13000",
+        "null",
+    ] {
+        assert!(!allowed(&from(origin), globs), "{origin}");
+    }
+    let two = with(
+        "none",
+        &[
+            "Origin: https://a.example.com",
+            "Origin: https://b.example.com",
+        ],
+    );
+    assert!(!allowed(&two, globs));
+}
+
+#[test]
+fn a_glob_that_backtracks_stays_cheap() {
+    let text = "a".repeat(4000);
+    assert!(!matches_glob(b"*a*a*a*a*a*a*a*a*b", text.as_bytes()));
+    assert!(matches_glob(b"*a*a*a*a*a*a*a*a*", text.as_bytes()));
+}
+
+#[test]
+fn subprotocols() {
+    let offer = |lines: &[&str]| ask(&with("none", lines), &[]);
+    let json = Some("centrifuge-json");
+    for (lines, chosen) in [
+        (&["Sec-WebSocket-Protocol: centrifuge-json"][..], json),
+        (
+            &["Sec-WebSocket-Protocol: centrifuge-protobuf,centrifuge-json"],
+            json,
+        ),
+        (
+            &[
+                "Sec-WebSocket-Protocol: chat",
+                "Sec-WebSocket-Protocol: x, centrifuge-json",
+            ],
+            json,
+        ),
+        (&["Sec-WebSocket-Protocol: chat"], None),
+        (&["Sec-WebSocket-Protocol:"], None),
+    ] {
+        let (upgrade, response) = offer(lines);
+        let Upgrade::Accepted {
+            format,
+            subprotocol,
+            ..
+        } = upgrade
+        else {
+            panic!("{lines:?}: {upgrade:?}")
+        };
+        assert_eq!((format, subprotocol), (Format::Json, chosen), "{lines:?}");
+        let echoed = response.contains("Sec-WebSocket-Protocol: centrifuge-json\r\n");
+        assert_eq!(echoed, chosen.is_some(), "{response}");
+    }
+    let (upgrade, response) = offer(&["Sec-WebSocket-Protocol: centrifuge-protobuf"]);
+    assert_eq!(upgrade, Upgrade::Refused { status: 400 });
+    assert!(response.ends_with("centrifuge-protobuf is not supported yet, use centrifuge-json"));
+    for query in ["format=protobuf", "a=b&cf_protocol=protobuf"] {
+        let line = format!("GET {PATH}?{query} HTTP/1.1");
+        assert_eq!(status(&with("GET", &[&line])), 400, "{query}");
+    }
+}
+
+#[test]
+fn a_tls_hello_is_refused_at_once() {
+    let mut response = Vec::new();
+    let policy = Policy {
+        path: PATH,
+        allowed_origins: &[],
+    };
+    let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc];
+    assert_eq!(
+        receive(&hello, &policy, &mut response),
+        Upgrade::Refused { status: 400 }
+    );
+}
+
+proptest! {
+    /// Noise, bare or inside the sample, is answered without a panic and within the bounds.
+    #[test]
+    fn noise_is_answered(
+        noise in prop::collection::vec(any::<u8>(), 0..64), at in any::<prop::sample::Index>(),
+        cut in 0usize..40, bare: bool,
+    ) {
+        let mut bytes = if bare { Vec::new() } else { request(LINES).into_bytes() };
+        let at = at.index(bytes.len() + 1);
+        bytes.splice(at..(at + cut).min(bytes.len()), noise);
+        let mut response = Vec::with_capacity(RESPONSE_BYTES_MAX);
+        let policy = Policy { path: PATH, allowed_origins: &[] };
+        match receive(&bytes, &policy, &mut response) {
+            Upgrade::Incomplete => prop_assert!(response.is_empty()),
+            Upgrade::Accepted { consumed, .. } => prop_assert!(consumed <= bytes.len()),
+            Upgrade::Refused { .. } => prop_assert!(response.starts_with(b"HTTP/1.1 4")),
+        }
+        prop_assert!(response.len() <= RESPONSE_BYTES_MAX);
+    }
+}
