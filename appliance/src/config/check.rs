@@ -1,0 +1,277 @@
+//! The relations between values: what each key may be, given the others and what the engine carries.
+//!
+//! Every rule says why it exists, and its message says what to do. All rules are tried, so that one
+//! look at the output mends the whole file.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use engine::memory::chunk::CHUNK_BYTES;
+use engine::ring::broadcast::PAGE_BYTES_MAX;
+use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
+
+use super::{Admin, ChannelRules, Client, Config, Fault, Game, Statsd};
+
+/// Queues one appliance serves at most: more than any NIC profile we know uses.
+const QUEUES_MAX: u16 = 64;
+
+/// UMEM frames a queue: below, one receive batch each way and the fill ring do not fit; above, the
+/// kernel's 32-bit ring sizes and a 4 GiB UMEM are near.
+const FRAMES: std::ops::RangeInclusive<u32> = 256..=1 << 20;
+
+/// A connect command with a token of usual size must fit a message.
+const MESSAGE_BYTES_MIN: usize = 1024;
+
+/// Shortest StatsD interval: below it the agent sees mostly our packets.
+const STATSD_INTERVAL_MS_MIN: u32 = 100;
+
+/// Everything that is wrong with `config`; lines are not filled in.
+pub fn check(config: &Config) -> Vec<Fault> {
+    let mut faults = Faults(Vec::new());
+    game(&config.game, &mut faults);
+    memory(config, &mut faults);
+    client(&config.client, &mut faults);
+    rules("channel", config.channel, &mut faults);
+    namespaces(config, &mut faults);
+    cpus(config, &mut faults);
+    if config.journal.path.as_os_str().is_empty() {
+        faults.add(
+            "journal.path",
+            "is empty; name the directory of the database",
+        );
+    }
+    admin(&config.admin, &config.game.listen, &mut faults);
+    if let Some(settings) = &config.statsd {
+        statsd(settings, &mut faults);
+    }
+    faults.0
+}
+
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Fault {
+            line: None,
+            key: key.into(),
+            message: message.into(),
+        });
+    }
+
+    fn at_least_one(&mut self, key: &str, value: u64) {
+        if value == 0 {
+            self.add(key, "is 0; give at least 1");
+        }
+    }
+}
+
+fn game(game: &Game, faults: &mut Faults) {
+    if game.interface.is_empty() {
+        faults.add(
+            "game.interface",
+            "is required; name the players' network interface",
+        );
+    }
+    // IFNAMSIZ is 16 with the terminating zero.
+    if game.interface.len() > 15 || game.interface.contains(['/', ' ', '\0']) {
+        faults.add("game.interface", "is not an interface name; see `ip link`");
+    }
+    if game.listen.is_empty() {
+        faults.add(
+            "game.listen",
+            "is required; list the players' addresses, \"10.0.0.1:8000\"",
+        );
+    }
+    let mut seen = HashSet::new();
+    for address in &game.listen {
+        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
+            let message = format!("{address}: give a whole unicast address and a port above 0");
+            faults.add("game.listen", message);
+        }
+        if !seen.insert(address) {
+            faults.add(
+                "game.listen",
+                format!("{address} is there twice; remove one"),
+            );
+        }
+    }
+    if game.queues > QUEUES_MAX {
+        faults.add(
+            "game.queues",
+            format!("is above {QUEUES_MAX}; give fewer, or 0 for all"),
+        );
+    }
+    if !game.frames.is_power_of_two() || !FRAMES.contains(&game.frames) {
+        let message = format!(
+            "is not a power of two from {} to {}; try 4096",
+            FRAMES.start(),
+            FRAMES.end()
+        );
+        faults.add("game.frames", message);
+    }
+    faults.at_least_one("game.players_max", game.players_max.into());
+    faults.at_least_one("game.half_open_max", game.half_open_max.into());
+    faults.at_least_one("game.hunt_log_mib", game.hunt_log_mib.into());
+    faults.at_least_one("game.hunts_max", game.hunts_max.into());
+}
+
+/// What one player may need at once must fit what all players share.
+fn memory(config: &Config, faults: &mut Faults) {
+    let lag = config.client.lag_bytes_max;
+    let log = u64::from(config.game.hunt_log_mib) << 20;
+    if lag as u64 > log {
+        let message = format!("holds less than client.lag_bytes_max ({lag} bytes); raise it");
+        faults.add("game.hunt_log_mib", message);
+    }
+    // The longest event travels as a frame of at most one submission's size.
+    if lag < SUBMISSION_BYTES_MAX {
+        let message =
+            format!("is less than one event can be; give at least {SUBMISSION_BYTES_MAX}");
+        faults.add("client.lag_bytes_max", message);
+    }
+    let chunks_min = (PAGE_BYTES_MAX + config.client.message_bytes_max).div_ceil(CHUNK_BYTES) + 2;
+    if (config.game.private_chunks as usize) < chunks_min {
+        let message =
+            format!("cannot hold one recovery reply and one message; give at least {chunks_min}");
+        faults.add("game.private_chunks", message);
+    }
+}
+
+fn client(client: &Client, faults: &mut Faults) {
+    if client.token_hmac_secret.is_empty() && !client.anonymous {
+        let message = "is empty and client.anonymous is false, so nobody could connect; set one";
+        faults.add("client.token_hmac_secret", message);
+    }
+    if client.allowed_origins.iter().any(String::is_empty) {
+        faults.add("client.allowed_origins", "has an empty entry; remove it");
+    }
+    faults.at_least_one("client.ping_interval_s", client.ping_interval_s.into());
+    faults.at_least_one("client.pong_timeout_s", client.pong_timeout_s.into());
+    faults.at_least_one(
+        "client.handshake_timeout_s",
+        client.handshake_timeout_s.into(),
+    );
+    faults.at_least_one("client.connect_timeout_s", client.connect_timeout_s.into());
+    faults.at_least_one("client.channels_max", client.channels_max.into());
+    // At most one ping is outstanding, so its answer must be due before the next one.
+    if client.pong_timeout_s >= client.ping_interval_s {
+        let message = format!(
+            "is not less than client.ping_interval_s ({}); lower it",
+            client.ping_interval_s
+        );
+        faults.add("client.pong_timeout_s", message);
+    }
+    let bytes = client.message_bytes_max;
+    if !(MESSAGE_BYTES_MIN..=EVENT_BYTES_MAX).contains(&bytes) {
+        let message = format!(
+            "is not from {MESSAGE_BYTES_MIN} to {EVENT_BYTES_MAX}, what the rings carry; change it"
+        );
+        faults.add("client.message_bytes_max", message);
+    }
+}
+
+fn rules(table: &str, rules: ChannelRules, faults: &mut Faults) {
+    faults.at_least_one(&format!("{table}.history_size"), rules.history_size.into());
+    faults.at_least_one(&format!("{table}.history_ttl_s"), rules.history_ttl_s);
+}
+
+fn namespaces(config: &Config, faults: &mut Faults) {
+    let mut seen = HashSet::new();
+    for (index, namespace) in config.namespace.iter().enumerate() {
+        let key = format!("namespace[{index}].name");
+        let name = namespace.name.as_str();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || !name.bytes().all(plain) {
+            let message = format!("{name:?} is not a name of letters, digits, '-', '_', '.'");
+            faults.add(key.clone(), message);
+        }
+        if !seen.insert(name) {
+            faults.add(key, format!("{name:?} is there twice; join the two"));
+        }
+        let table = format!("namespace[{index}]");
+        if namespace.history_size == Some(0) || namespace.history_ttl_s == Some(0) {
+            rules(&table, namespace.rules(config.channel), faults);
+        }
+    }
+}
+
+fn cpus(config: &Config, faults: &mut Faults) {
+    let cpus = &config.game.cpus;
+    let queues = usize::from(config.game.queues);
+    if !cpus.is_empty() && queues != 0 && cpus.len() != queues {
+        let message = format!(
+            "lists {} CPUs for {queues} queues; give one a queue",
+            cpus.len()
+        );
+        faults.add("game.cpus", message);
+    }
+    let mut seen = HashSet::new();
+    for cpu in cpus {
+        if !seen.insert(*cpu) {
+            faults.add(
+                "game.cpus",
+                format!("has CPU {cpu} twice; give each core its own"),
+            );
+        }
+    }
+    if let Some(cpu) = config.journal.cpu
+        && seen.contains(&cpu)
+    {
+        let message = format!("CPU {cpu} belongs to a data core (game.cpus); take another");
+        faults.add("journal.cpu", message);
+    }
+}
+
+fn admin(admin: &Admin, game: &[SocketAddr], faults: &mut Faults) {
+    if admin.api_key.is_empty() && !admin.insecure {
+        let message = "is required; make one, for example with `openssl rand -hex 32`";
+        faults.add("admin.api_key", message);
+    }
+    if !admin.api_key.is_empty() && admin.insecure {
+        faults.add(
+            "admin.insecure",
+            "is true, but admin.api_key is set; remove one of them",
+        );
+    }
+    // The XDP program takes that address away from the kernel, so nobody could reach the API.
+    if game.contains(&admin.listen) {
+        faults.add("admin.listen", "is one of game.listen; take another port");
+    }
+}
+
+fn statsd(statsd: &Statsd, faults: &mut Faults) {
+    if statsd.address.port() == 0 {
+        faults.add(
+            "statsd.address",
+            "has port 0; agents usually listen on 8125",
+        );
+    }
+    if statsd.interval_ms < STATSD_INTERVAL_MS_MIN {
+        let message = format!("is below {STATSD_INTERVAL_MS_MIN}; give more");
+        faults.add("statsd.interval_ms", message);
+    }
+    // These bytes separate the parts of a StatsD line.
+    let special = |c: char| c.is_control() || c.is_whitespace() || "|@#,".contains(c);
+    if statsd.prefix.contains(|c| special(c) || c == ':') {
+        faults.add(
+            "statsd.prefix",
+            "holds a character that ends a name; use letters and dots",
+        );
+    }
+    if statsd
+        .tags
+        .iter()
+        .any(|tag| tag.is_empty() || tag.contains(special))
+    {
+        faults.add(
+            "statsd.tags",
+            "needs entries like \"env:prod\", without spaces or any of |@#,",
+        );
+    }
+    if !statsd.tags.is_empty() && !statsd.dogstatsd {
+        faults.add(
+            "statsd.tags",
+            "needs statsd.dogstatsd = true; plain StatsD has no tags",
+        );
+    }
+}

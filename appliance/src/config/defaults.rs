@@ -1,0 +1,97 @@
+//! What holds when a key is not written. A test keeps these equal to `default.toml`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{
+    Admin, ChannelRules, Client, Durability, Game, Journal, Level, Log, Poll, Secret, Statsd,
+    XdpMode, ZeroCopy,
+};
+
+impl Default for Game {
+    fn default() -> Game {
+        Game {
+            interface: String::new(),
+            listen: Vec::new(),
+            queues: 0,
+            poll: Poll::Adaptive,
+            cpus: Vec::new(),
+            xdp_mode: XdpMode::Auto,
+            zero_copy: ZeroCopy::Auto,
+            frames: 4096,
+            players_max: 20_000,
+            half_open_max: 4096,
+            hunt_log_mib: 64,
+            private_chunks: 16_384,
+            hunts_max: 10_000,
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client {
+            anonymous: false,
+            token_hmac_secret: Secret::default(),
+            allowed_origins: Vec::new(),
+            ping_interval_s: 25,
+            pong_timeout_s: 8,
+            handshake_timeout_s: 10,
+            connect_timeout_s: 10,
+            message_bytes_max: 65_536,
+            channels_max: 128,
+            lag_bytes_max: 1_048_576,
+        }
+    }
+}
+
+impl Default for ChannelRules {
+    fn default() -> ChannelRules {
+        ChannelRules {
+            allow_subscribe: true,
+            allow_publish: false,
+            allow_publish_subscriber: false,
+            history_size: 1000,
+            history_ttl_s: 86_400,
+            force_recovery: true,
+        }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal {
+            path: PathBuf::from("/var/lib/cluecast/journal"),
+            durability: Durability::Fsync,
+            cpu: None,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Admin {
+        Admin {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            api_key: Secret::default(),
+            insecure: false,
+        }
+    }
+}
+
+impl Default for Statsd {
+    fn default() -> Statsd {
+        Statsd {
+            address: SocketAddr::from(([127, 0, 0, 1], 8125)),
+            interval_ms: 1000,
+            prefix: "cluecast.".to_owned(),
+            tags: Vec::new(),
+            dogstatsd: true,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: Level::Info }
+    }
+}
