@@ -1,5 +1,6 @@
 //! Commands of the client protocol, one after another, in the order they came.
 
+use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
 use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
 use crate::session::codec::json::{self, Body, Command, Connect, Publish, Subscribe};
@@ -290,12 +291,12 @@ impl Sessions {
         if event.channel.is_empty() {
             return self.disconnect(road, id, Disconnect::BadRequest);
         }
-        match self.rules.channel(&event.channel) {
+        let (anyone, subscribers) = match self.rules.channel(&event.channel) {
             Err(error) => return self.refuse(road, id, number, name_error(error)),
-            Ok(rules) if !rules.allow_publish => {
-                return self.refuse(road, id, number, Error::PermissionDenied);
-            }
-            Ok(_) => {}
+            Ok(rules) => (rules.allow_publish, rules.allow_publish_subscriber),
+        };
+        if !anyone && !(subscribers && self.is_subscribed(road, id, &event.channel)) {
+            return self.refuse(road, id, number, Error::PermissionDenied);
         }
         let data = event.data.get().as_bytes();
         if data.len() > EVENT_BYTES_MAX {
@@ -327,6 +328,12 @@ impl Sessions {
         if !submitted {
             self.withdraw(road, id, number, token);
         }
+    }
+
+    fn is_subscribed(&mut self, road: &mut Road<'_>, id: ConnId, channel: &str) -> bool {
+        let first = self.player(id).map_or(NONE, |player| player.subscriptions);
+        let slot = road.hunts.find(channel);
+        slot.is_some_and(|slot| road.hunts.subscription(slot, first).is_some())
     }
 
     /// Notes a command that waits for the journal; refuses it when too many wait.

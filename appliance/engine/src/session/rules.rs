@@ -10,6 +10,8 @@ pub struct ChannelRules {
     pub allow_subscribe: bool,
     /// Players may publish.
     pub allow_publish: bool,
+    /// Players may publish to a hunt they are subscribed to.
+    pub allow_publish_subscriber: bool,
     /// Every subscription is recoverable, whether the player asked or not.
     pub force_recovery: bool,
     /// Events are kept for recovery (`history_size` and `history_ttl_s` above zero).
