@@ -1,0 +1,2 @@
+//! Reserves huge pages.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Steers game traffic into AF_XDP sockets.
