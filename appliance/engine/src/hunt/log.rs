@@ -82,10 +82,12 @@ impl Logs {
     /// Appends one frame. A frame longer than the window leaves only its tail readable.
     pub fn append(&mut self, hunt: u32, frame: &[u8]) {
         let mut rest = frame;
+        let start = self.windows[hunt as usize].head / BLOCK;
         while !rest.is_empty() {
             let head = self.windows[hunt as usize].head;
-            if head.is_multiple_of(BLOCK) {
-                self.open_block(hunt, head / BLOCK);
+            // Also when the block in use was taken away while the hunt was quiet.
+            if head.is_multiple_of(BLOCK) || !self.owns(hunt, head / BLOCK) {
+                self.open_block(hunt, head / BLOCK, start);
             }
             let (base, room) = self.locate(hunt, head);
             let (now, later) = rest.split_at(rest.len().min(room));
@@ -122,14 +124,27 @@ impl Logs {
         (place as usize * BLOCK_BYTES + offset, BLOCK_BYTES - offset)
     }
 
+    fn owns(&self, hunt: u32, number: u64) -> bool {
+        let block = self.places[self.place(hunt, number)];
+        self.owners[block as usize] == (hunt, number)
+    }
+
     fn place(&self, hunt: u32, number: u64) -> usize {
         // A remainder of a usize fits a usize.
         let index = usize::try_from(number % self.window_blocks as u64).unwrap_or(0);
         hunt as usize * self.window_blocks + index
     }
 
-    /// Takes the oldest block of all for block `number` of `hunt`.
-    fn open_block(&mut self, hunt: u32, number: u64) {
+    /// Takes the oldest block of all for block `number` of `hunt`; passes over blocks from `start`
+    /// on, which hold the beginning of the frame that is being appended.
+    fn open_block(&mut self, hunt: u32, number: u64, start: u64) {
+        for _ in 0..self.owners.len() {
+            let (owner, held) = self.owners[self.next];
+            if owner != hunt || held < start {
+                break;
+            }
+            self.next = (self.next + 1) % self.owners.len();
+        }
         let block = self.next;
         self.next = (self.next + 1) % self.owners.len();
         let (owner, evicted) = std::mem::replace(&mut self.owners[block], (hunt, number));

@@ -13,7 +13,9 @@ use crate::memory::slab::NONE;
 /// Bytes of payload a chunk holds: a connect reply or a subscribe reply fits one chunk, a recovery
 /// reply takes a few dozen. Larger wastes memory on each unacknowledged reply, smaller lengthens
 /// the walks of `read`.
-pub const CHUNK_BYTES: usize = 1024;
+pub const CHUNK_BYTES: usize = CHUNK as usize;
+
+const CHUNK: u32 = 1024;
 
 /// The pool had no free chunk; nothing was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +174,7 @@ impl Chunks {
             let next = self.next[chain.head as usize];
             self.give(chain.head);
             chain.head = next;
-            chain.skip = chain.skip.saturating_sub(CHUNK_BYTES as u32);
+            chain.skip = chain.skip.saturating_sub(CHUNK);
         }
         if chain.head == NONE {
             chain.tail = NONE;

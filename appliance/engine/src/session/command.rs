@@ -295,7 +295,8 @@ impl Sessions {
             Err(error) => return self.refuse(road, id, number, name_error(error)),
             Ok(rules) => (rules.allow_publish, rules.allow_publish_subscriber),
         };
-        if !anyone && !(subscribers && self.is_subscribed(road, id, &event.channel)) {
+        let allowed = anyone || subscribers && self.is_subscribed(road, id, &event.channel);
+        if !allowed {
             return self.refuse(road, id, number, Error::PermissionDenied);
         }
         let data = event.data.get().as_bytes();

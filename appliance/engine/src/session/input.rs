@@ -75,20 +75,23 @@ impl Sessions {
                 self.queue_framed(road, id);
                 consumed
             }
-            Upgrade::Accepted { .. } => self.turn_away(road, id, 503),
+            Upgrade::Accepted { .. } => {
+                upgrade::refuse(503, "stopping, connect elsewhere", &mut self.framed);
+                self.turn_away(road, id, 503)
+            }
             Upgrade::Refused { status } => self.turn_away(road, id, status),
-            Upgrade::Incomplete => self.turn_away(road, id, 431),
+            Upgrade::Incomplete => {
+                upgrade::refuse(431, "request too long", &mut self.framed);
+                self.turn_away(road, id, 431)
+            }
         }
     }
 
-    /// Answers the request with an HTTP error and closes; gives 0 bytes used: nothing follows.
+    /// Sends the refusal in `framed` and closes; gives 0 bytes used: nothing follows.
     fn turn_away(&mut self, road: &mut Road<'_>, id: ConnId, status: u16) -> usize {
         self.counters.inc(Metric::WsUpgradeRefused);
         if status == 431 {
             self.counters.inc(Metric::WsHeaderTooLong);
-        }
-        if self.framed.is_empty() || status == 503 {
-            upgrade::refuse(status, &mut self.framed);
         }
         self.begin_closing(road, id);
         self.queue_framed(road, id);
