@@ -1,0 +1,227 @@
+//! A received frame to a [`Segment`]: every length and both checksums verified.
+//!
+//! Called for each frame that the port hands up; the XDP program has looked at the addresses but is
+//! not trusted with anything else. Whatever is wrong gives a [`Drop`] reason, and nothing panics on
+//! any bytes.
+//!
+//! Not here: whether we listen on the address (TCP knows), reassembly of IP fragments (they are
+//! dropped, here and in the XDP program: players' stacks discover the path MTU).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
+
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption,
+    TcpPacket,
+};
+
+use crate::metrics::catalog::Metric;
+use crate::wire::checksum;
+use crate::wire::segment::{Flags, Flow, Link, Options, Segment};
+use crate::wire::seq::Seq;
+
+/// Bytes of an 802.1Q tag.
+const VLAN_BYTES: usize = 4;
+
+/// TPID of an 802.1Q tag (IEEE 802.1Q section 9.6).
+const VLAN_TPID: u16 = 0x8100;
+
+/// Largest shift of the window scale option (RFC 7323 section 2.3).
+const WINDOW_SCALE_MAX: u8 = 14;
+
+/// Why a frame is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drop {
+    /// Shorter than its headers say.
+    Short,
+    /// Not TCP over IPv4 or IPv6.
+    NotTcp,
+    /// An IP fragment.
+    Fragment,
+    /// IPv4 header checksum.
+    IpChecksum,
+    /// TCP checksum.
+    TcpChecksum,
+    /// Impossible header fields.
+    BadHeader,
+    /// An address nobody can have.
+    BadSource,
+}
+
+impl Drop {
+    /// The counter of this reason.
+    pub fn metric(self) -> Metric {
+        match self {
+            Drop::Short => Metric::WireShort,
+            Drop::NotTcp => Metric::WireNotTcp,
+            Drop::Fragment => Metric::WireFragment,
+            Drop::IpChecksum => Metric::WireIpChecksum,
+            Drop::TcpChecksum => Metric::WireTcpChecksum,
+            Drop::BadHeader => Metric::WireBadHeader,
+            Drop::BadSource => Metric::WireBadSource,
+        }
+    }
+}
+
+/// The IP layer of a frame.
+struct Packet {
+    source: IpAddr,
+    destination: IpAddr,
+    /// Where the TCP segment lies in the frame.
+    segment_at: Range<usize>,
+}
+
+/// Reads one frame, from the Ethernet header on.
+pub fn parse(frame: &[u8]) -> Result<Segment, Drop> {
+    let (link, protocol, ip_at) = parse_link(frame)?;
+    let ip = &frame[ip_at..];
+    let packet = match protocol {
+        EthernetProtocol::Ipv4 => parse_ipv4(ip, ip_at)?,
+        EthernetProtocol::Ipv6 => parse_ipv6(ip, ip_at)?,
+        _ => return Err(Drop::NotTcp),
+    };
+    parse_tcp(frame, link, &packet)
+}
+
+fn parse_link(frame: &[u8]) -> Result<(Link, EthernetProtocol, usize), Drop> {
+    let ethernet = EthernetFrame::new_checked(frame).map_err(|_| Drop::Short)?;
+    let EthernetAddress(peer_mac) = ethernet.src_addr();
+    let EthernetAddress(local_mac) = ethernet.dst_addr();
+    let mut link = Link { peer_mac, local_mac, vlan: None };
+    let at = EthernetFrame::<&[u8]>::header_len();
+    if u16::from(ethernet.ethertype()) != VLAN_TPID {
+        return Ok((link, ethernet.ethertype(), at));
+    }
+    let Some(&[tag_high, tag_low, type_high, type_low]) = frame.get(at..at + VLAN_BYTES) else {
+        return Err(Drop::Short);
+    };
+    link.vlan = Some(u16::from_be_bytes([tag_high, tag_low]));
+    let protocol = EthernetProtocol::from(u16::from_be_bytes([type_high, type_low]));
+    Ok((link, protocol, at + VLAN_BYTES))
+}
+
+/// RFC 791 section 3.1. `at` is where the packet begins in the frame.
+fn parse_ipv4(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
+    let packet = Ipv4Packet::new_checked(bytes).map_err(|_| Drop::Short)?;
+    let header = usize::from(packet.header_len());
+    if packet.version() != 4 || header < 20 {
+        return Err(Drop::BadHeader);
+    }
+    if checksum::fold(checksum::sum(&bytes[..header])) != 0xffff {
+        return Err(Drop::IpChecksum);
+    }
+    if packet.more_frags() || packet.frag_offset() != 0 {
+        return Err(Drop::Fragment);
+    }
+    if packet.next_header() != IpProtocol::Tcp {
+        return Err(Drop::NotTcp);
+    }
+    let (source, destination) = (packet.src_addr(), packet.dst_addr());
+    if !is_peer_v4(source) || source == destination {
+        return Err(Drop::BadSource);
+    }
+    if destination.is_multicast() || destination.is_broadcast() {
+        return Err(Drop::BadHeader);
+    }
+    // Ethernet pads short frames: the packet's own length counts.
+    let end = usize::from(packet.total_len());
+    let segment_at = at + header..at + end;
+    Ok(Packet { source: source.into(), destination: destination.into(), segment_at })
+}
+
+/// Whether a host could have sent from `source` (RFC 1122 section 3.2.1.3).
+fn is_peer_v4(source: Ipv4Addr) -> bool {
+    !source.is_multicast()
+        && !source.is_broadcast()
+        && !source.is_unspecified()
+        && !source.is_loopback()
+}
+
+/// RFC 8200 section 3. Extension headers are not followed: no stack puts them on TCP, and what does
+/// is left to the kernel by the XDP program.
+fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
+    const HEADER: usize = 40;
+    let packet = Ipv6Packet::new_checked(bytes).map_err(|_| Drop::Short)?;
+    if packet.version() != 6 {
+        return Err(Drop::BadHeader);
+    }
+    match packet.next_header() {
+        IpProtocol::Tcp => {}
+        IpProtocol::Ipv6Frag => return Err(Drop::Fragment),
+        _ => return Err(Drop::NotTcp),
+    }
+    let (source, destination) = (packet.src_addr(), packet.dst_addr());
+    if !is_peer_v6(source) || source == destination {
+        return Err(Drop::BadSource);
+    }
+    if destination.is_multicast() {
+        return Err(Drop::BadHeader);
+    }
+    let end = HEADER + usize::from(packet.payload_len());
+    let segment_at = at + HEADER..at + end;
+    Ok(Packet { source: source.into(), destination: destination.into(), segment_at })
+}
+
+/// Whether a host could have sent from `source` (RFC 4291 section 2.7).
+fn is_peer_v6(source: Ipv6Addr) -> bool {
+    !source.is_multicast() && !source.is_unspecified() && !source.is_loopback()
+}
+
+/// RFC 9293 section 3.1.
+fn parse_tcp(frame: &[u8], link: Link, packet: &Packet) -> Result<Segment, Drop> {
+    let bytes = frame.get(packet.segment_at.clone()).ok_or(Drop::Short)?;
+    let tcp = TcpPacket::new_checked(bytes).map_err(|_| Drop::Short)?;
+    let pseudo = checksum::pseudo_header(packet.source, packet.destination, bytes.len());
+    if checksum::fold(checksum::add(pseudo, checksum::sum(bytes))) != 0xffff {
+        return Err(Drop::TcpChecksum);
+    }
+    let header = usize::from(tcp.header_len());
+    let flags = Flags {
+        ack: tcp.ack(),
+        syn: tcp.syn(),
+        fin: tcp.fin(),
+        rst: tcp.rst(),
+        psh: tcp.psh(),
+    };
+    // No stack sends these; scanners do.
+    if header < 20 || tcp.src_port() == 0 || tcp.dst_port() == 0 || flags.syn && flags.fin {
+        return Err(Drop::BadHeader);
+    }
+    Ok(Segment {
+        link,
+        flow: Flow {
+            local: SocketAddr::new(packet.destination, tcp.dst_port()),
+            remote: SocketAddr::new(packet.source, tcp.src_port()),
+        },
+        seq: Seq(tcp.seq_number().0.cast_unsigned()),
+        ack: Seq(tcp.ack_number().0.cast_unsigned()),
+        flags,
+        window: tcp.window_len(),
+        options: parse_options(&bytes[20..header]),
+        payload_at: packet.segment_at.start + header..packet.segment_at.end,
+    })
+}
+
+/// Options as far as they are well formed; a malformed one hides those behind it (RFC 9293 section
+/// 3.1: a robust receiver takes what it can).
+fn parse_options(mut bytes: &[u8]) -> Options {
+    let mut options = Options::default();
+    while !bytes.is_empty() {
+        let Ok((rest, option)) = TcpOption::parse(bytes) else { break };
+        match option {
+            TcpOption::EndOfList => break,
+            TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),
+            TcpOption::WindowScale(shift) => {
+                options.window_scale = Some(shift.min(WINDOW_SCALE_MAX));
+            }
+            TcpOption::SackPermitted => options.sack_permitted = true,
+            TcpOption::SackRange(ranges) => {
+                options.sacks = ranges.map(|range| range.map(|(from, to)| (Seq(from), Seq(to))));
+            }
+            TcpOption::TimeStamp { tsval, tsecr } => options.timestamps = Some((tsval, tsecr)),
+            TcpOption::NoOperation | TcpOption::Unknown { .. } => {}
+        }
+        bytes = rest;
+    }
+    options
+}
