@@ -117,7 +117,7 @@ catalog! {
     RingSubmitFull "ring_submit_full" Counter "Submissions refused because the submit ring was full";
     RingSubmitFill "ring_submit_fill_percent" Gauge "How full the submit ring is";
     RingBroadcastFill "ring_broadcast_fill_percent" Gauge "How full the fullest broadcast ring is";
-    RingBroadcastStalls "ring_broadcast_stalls" Counter "Turns the journal had to wait for a core to read its broadcast ring";
+    RingBroadcastStalls "ring_broadcast_stalls" Counter "Times the journal had to stop and wait for a core to read its broadcast ring";
 
     // hunt
     HuntEvents "hunt_events" Counter "Events appended to hunt logs on this core";
@@ -134,6 +134,7 @@ catalog! {
     JournalRefused "journal_refused" Counter "Submissions refused";
     JournalStoreErrors "journal_store_errors" Counter "Store operations that failed";
     JournalDuplicates "journal_idempotent_repeats" Counter "Publishes answered from their idempotency key";
+    JournalKeysForgotten "journal_idempotency_keys_forgotten" Counter "Idempotency keys forgotten before their five minutes because the bounded table was full";
     JournalTrimmed "journal_trimmed" Counter "Events removed by retention";
     JournalHunts "journal_hunts" Gauge "Hunts known";
     JournalHealthy "journal_healthy" Gauge "1 while the store accepts writes";

@@ -1,0 +1,216 @@
+//! The answers to a draft, placed in the rings in order, each as soon as its ring has room.
+//!
+//! A step whose ring is full waits, and with it every later one: that is what keeps the order of all
+//! rings the journal's order. Its encoded record is kept, so waiting costs a comparison a turn.
+
+use crate::journal::draft::{Draft, Step, What};
+use crate::journal::hunts::Hunts;
+use crate::journal::pages::Pages;
+use crate::journal::sinks::Sinks;
+use crate::journal::store::{Store, StoreError};
+use crate::metrics::catalog::Metric;
+use crate::metrics::counters::Counters;
+use crate::ring::broadcast::{
+    Event, HistoryPage, Published, RECORD_BYTES_MAX, Record, Refusal, Subscribed,
+};
+use crate::ring::bytes::Full;
+
+/// Longest encoded `Published`: three numbers and an epoch.
+const ANSWER_BYTES_MAX: usize = 64;
+
+/// Where the delivery of a draft is.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    next: usize,
+    /// The next step's record is made and waits for room.
+    waits: bool,
+    record: Vec<u8>,
+    record_len: usize,
+    answer: [u8; ANSWER_BYTES_MAX],
+    answer_len: usize,
+    pages: Pages,
+}
+
+/// What delivering needs to know and to change.
+#[derive(Debug)]
+pub(super) struct Road<'a, S> {
+    pub(super) store: &'a mut S,
+    pub(super) hunts: &'a mut Hunts,
+    pub(super) sinks: &'a mut Sinks,
+    pub(super) counters: &'a Counters,
+    pub(super) wall_ms: u64,
+}
+
+impl Delivery {
+    pub(super) fn new() -> Delivery {
+        Delivery {
+            next: 0,
+            waits: false,
+            record: vec![0; RECORD_BYTES_MAX],
+            record_len: 0,
+            answer: [0; ANSWER_BYTES_MAX],
+            answer_len: 0,
+            pages: Pages::default(),
+        }
+    }
+
+    /// Whether everything of `draft` is in the rings.
+    pub(super) fn is_done(&self, draft: &Draft) -> bool {
+        self.next >= draft.steps.len()
+    }
+
+    /// Whether a step waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Prepares for a new draft.
+    pub(super) fn restart(&mut self) {
+        self.next = 0;
+    }
+
+    /// Goes on until all is delivered or a ring is full; answers how many steps were done.
+    pub(super) fn step<S: Store>(&mut self, draft: &Draft, road: &mut Road<'_, S>) -> usize {
+        let start = self.next;
+        while let Some(step) = draft.steps.get(self.next) {
+            if !self.waits {
+                self.encode(step, draft, road);
+            }
+            if self.place(step, road).is_err() {
+                if !std::mem::replace(&mut self.waits, true) {
+                    road.counters.inc(Metric::RingBroadcastStalls);
+                }
+                break;
+            }
+            self.waits = false;
+            self.next += 1;
+        }
+        self.pages.clear();
+        self.next - start
+    }
+
+    fn place<S>(&self, step: &Step, road: &mut Road<'_, S>) -> Result<(), Full> {
+        let record = &self.record[..self.record_len];
+        match step.what {
+            What::Event { .. } => {
+                road.sinks
+                    .event(record, step.source, &self.answer[..self.answer_len])
+            }
+            _ => road.sinks.answer(step.source, record),
+        }
+    }
+
+    fn encode<S: Store>(&mut self, step: &Step, draft: &Draft, road: &mut Road<'_, S>) {
+        match &step.what {
+            What::Event {
+                hunt: number,
+                offset,
+                stamp_us,
+                frame,
+            } => {
+                let hunt = road.hunts.get_mut(*number);
+                hunt.told = *offset;
+                let frame = &draft.frames[frame.clone()];
+                let (offset, stamp_us) = (*offset, *stamp_us);
+                self.set(&Record::Event(Event {
+                    hunt: *number,
+                    offset,
+                    stamp_us,
+                    frame,
+                }));
+                let answer = Published {
+                    token: step.token,
+                    offset,
+                    epoch: &hunt.epoch,
+                };
+                self.answer_len = emit(&Record::Published(answer), &mut self.answer);
+                road.counters.inc(Metric::JournalEvents);
+            }
+            What::Repeat { hunt, offset } => {
+                let hunt = road.hunts.get(*hunt);
+                if *offset > hunt.told {
+                    // The first one was in a batch that failed.
+                    return self.refuse(step.token, Refusal::Unavailable, road.counters);
+                }
+                road.counters.inc(Metric::JournalDuplicates);
+                let answer = Published {
+                    token: step.token,
+                    offset: *offset,
+                    epoch: &hunt.epoch,
+                };
+                self.set(&Record::Published(answer));
+            }
+            What::Subscribe { .. } | What::History { .. } => {
+                if self.read(step, road).is_err() {
+                    road.counters.inc(Metric::JournalStoreErrors);
+                    self.pages.clear();
+                    self.refuse(step.token, Refusal::Unavailable, road.counters);
+                }
+            }
+            What::Refused(refusal) => self.refuse(step.token, *refusal, road.counters),
+        }
+    }
+
+    /// Answers a step that may have to read the store.
+    fn read<S: Store>(&mut self, step: &Step, road: &mut Road<'_, S>) -> Result<(), StoreError> {
+        let token = step.token;
+        match step.what {
+            What::Subscribe {
+                hunt: number,
+                after,
+            } => {
+                let hunt = road.hunts.get(number);
+                let mut recovered = false;
+                if let Some(after) = after {
+                    road.counters.inc(Metric::JournalReads);
+                    recovered =
+                        self.pages
+                            .recover(road.store, number, hunt, after, road.wall_ms)?;
+                }
+                let publications = if recovered { self.pages.page() } else { &[] };
+                let (name, epoch, top) = (&*hunt.name, &*hunt.epoch, hunt.told);
+                let answer = Subscribed {
+                    token,
+                    hunt: number,
+                    name,
+                    epoch,
+                    top,
+                    recovered,
+                    publications,
+                };
+                self.record_len = emit(&Record::Subscribed(answer), &mut self.record);
+            }
+            What::History { hunt, query } => {
+                let hunt = road.hunts.get(hunt);
+                road.counters.inc(Metric::JournalReads);
+                self.pages.history(road.store, hunt, query, road.wall_ms)?;
+                let (epoch, top, publications) = (&*hunt.epoch, hunt.told, self.pages.page());
+                let answer = HistoryPage {
+                    token,
+                    epoch,
+                    top,
+                    publications,
+                };
+                self.record_len = emit(&Record::History(answer), &mut self.record);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, token: u64, refusal: Refusal, counters: &Counters) {
+        counters.inc(Metric::JournalRefused);
+        self.set(&Record::Refused { token, refusal });
+    }
+
+    fn set(&mut self, record: &Record<'_>) {
+        self.record_len = emit(record, &mut self.record);
+    }
+}
+
+/// Writes `record` into `out`, which the bounds of submissions and pages make large enough.
+fn emit(record: &Record<'_>, out: &mut [u8]) -> usize {
+    let written = postcard::to_slice(record, out);
+    debug_assert!(written.is_ok(), "a record is longer than its bound");
+    written.map_or(0, |bytes| bytes.len())
+}

@@ -1,0 +1,241 @@
+//! One turn's submissions in order: the batch they make, and the answers they will get.
+//!
+//! Ordering happens here, once: an event gets its offset, its frame and its place among the answers.
+//! Nothing is told to anybody until the batch is committed. Bounded by [`SUBMISSIONS_MAX`],
+//! [`READS_MAX`] and [`BYTES_MAX`]; what is over them waits in the submit rings.
+
+use std::ops::Range;
+
+use crate::hunt::encode;
+use crate::journal::hunts::Hunts;
+use crate::journal::keys::{KEEP, KEY_BYTES_MAX, Keys};
+use crate::journal::pages::Query;
+use crate::journal::record::{EventRecord, emit};
+use crate::journal::retain::Retention;
+use crate::journal::store::Batch;
+use crate::ring::broadcast::{HuntNumber, Refusal};
+use crate::ring::submit::{
+    EVENT_BYTES_MAX, HUNT_NAME_BYTES_MAX, History, Publish, Submission, Subscribe,
+};
+use crate::units::Micros;
+
+/// Submissions of one batch: enough to share a sync of a millisecond at 200,000 events/s.
+const SUBMISSIONS_MAX: usize = 256;
+
+/// Submissions of one batch that read the store: what an event may have to wait behind. Smaller
+/// spreads a recovery storm over more syncs, larger delays events in it.
+const READS_MAX: usize = 32;
+
+/// Bytes of frames after which a batch is full.
+const BYTES_MAX: usize = 1 << 20;
+
+/// What is to be told after the commit, and to whom.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// Index of the source, which is the index of its sink.
+    pub(super) source: usize,
+    /// The asker's number.
+    pub(super) token: u64,
+    pub(super) what: What,
+}
+
+/// See [`Step`].
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// An event of the batch; its frame lies in [`Draft::frames`].
+    Event {
+        hunt: HuntNumber,
+        offset: u64,
+        stamp_us: u64,
+        frame: Range<usize>,
+    },
+    /// An event of this batch or an earlier one, published again.
+    Repeat { hunt: HuntNumber, offset: u64 },
+    /// A subscribe; `after` when the player may recover.
+    Subscribe {
+        hunt: HuntNumber,
+        after: Option<u64>,
+    },
+    /// A page of history.
+    History { hunt: HuntNumber, query: Query },
+    /// A refusal.
+    Refused(Refusal),
+}
+
+/// What ordering needs to know and to change.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) hunts: &'a mut Hunts,
+    pub(super) keys: &'a mut Keys,
+    pub(super) retention: &'a Retention,
+    /// Whether the store takes writes.
+    pub(super) healthy: bool,
+    pub(super) now: Micros,
+    pub(super) wall_ms: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) steps: Vec<Step>,
+    pub(super) frames: Vec<u8>,
+    pub(super) batch: Batch,
+    /// Hunts with an event in the batch.
+    pub(super) touched: Vec<HuntNumber>,
+    /// Keys remembered for events of the batch.
+    pub(super) keys: usize,
+    /// Keys forgotten to make room.
+    pub(super) keys_forgotten: u64,
+    reads: usize,
+}
+
+impl Draft {
+    /// Starts over.
+    pub(super) fn clear(&mut self) {
+        self.steps.clear();
+        self.frames.clear();
+        self.batch.clear();
+        self.touched.clear();
+        (self.keys, self.keys_forgotten, self.reads) = (0, 0, 0);
+    }
+
+    /// Whether no more submissions may be taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.steps.len() >= SUBMISSIONS_MAX
+            || self.reads >= READS_MAX
+            || self.frames.len() >= BYTES_MAX
+    }
+
+    /// Gives a submission its place.
+    pub(super) fn add(
+        &mut self,
+        source: usize,
+        submission: &Submission<'_>,
+        order: &mut Order<'_>,
+    ) {
+        let (token, what) = match submission {
+            Submission::Publish(publish) => (publish.token, self.publish(publish, order)),
+            Submission::Subscribe(ask) => (ask.token, self.subscribe(ask, order)),
+            Submission::History(ask) => (ask.token, self.history(ask, order)),
+        };
+        let what = what.unwrap_or_else(What::Refused);
+        self.steps.push(Step {
+            source,
+            token,
+            what,
+        });
+    }
+
+    fn publish(&mut self, publish: &Publish<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {
+        if publish.data.is_empty()
+            || publish.data.len() > EVENT_BYTES_MAX
+            || publish.idempotency_key.len() > KEY_BYTES_MAX
+        {
+            return Err(Refusal::BadRequest);
+        }
+        let hunt = open(publish.hunt, order)?;
+        let key = publish.idempotency_key;
+        if !key.is_empty()
+            && let Some(offset) = order.keys.find(hunt, key)
+        {
+            return Ok(What::Repeat { hunt, offset });
+        }
+        if !order.healthy {
+            return Err(Refusal::Unavailable);
+        }
+        let offset = self.append(hunt, publish, order);
+        if !key.is_empty() {
+            self.keys_forgotten += order.keys.insert(hunt, key, offset, order.now + KEEP);
+            self.keys += 1;
+        }
+        let start = self.frames.len();
+        let Publish {
+            data,
+            tags,
+            info,
+            stamp_us,
+            ..
+        } = *publish;
+        encode::push_frame(&mut self.frames, publish.hunt, data, offset, info, tags);
+        Ok(What::Event {
+            hunt,
+            offset,
+            stamp_us,
+            frame: start..self.frames.len(),
+        })
+    }
+
+    /// Gives the event its offset and puts it into the batch.
+    fn append(&mut self, number: HuntNumber, publish: &Publish<'_>, order: &mut Order<'_>) -> u64 {
+        let (key, offset) = order.hunts.advance(number);
+        let hunt = order.hunts.get_mut(number);
+        if hunt.rule.keeps() {
+            let Publish {
+                data,
+                tags,
+                info,
+                idempotency_key,
+                ..
+            } = *publish;
+            let record = EventRecord {
+                wall_ms: order.wall_ms,
+                idempotency_key,
+                data,
+                tags,
+                info,
+            };
+            self.batch.event(key, offset, |out| emit(&record, out));
+            if hunt.first == offset {
+                hunt.first_wall_ms = Some(order.wall_ms);
+            }
+        } else if hunt.first == offset {
+            hunt.first = offset + 1;
+        }
+        if !std::mem::replace(&mut hunt.dirty, true) {
+            self.touched.push(number);
+        }
+        offset
+    }
+
+    fn subscribe(&mut self, ask: &Subscribe<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {
+        let number = open(ask.hunt, order)?;
+        let hunt = order.hunts.get(number);
+        let known = ask.epoch.is_empty() || *ask.epoch == *hunt.epoch;
+        let after = (ask.recover && known).then_some(ask.offset);
+        self.reads += usize::from(after.is_some_and(|after| after < hunt.top));
+        Ok(What::Subscribe {
+            hunt: number,
+            after,
+        })
+    }
+
+    fn history(&mut self, ask: &History<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {
+        let number = open(ask.hunt, order)?;
+        let hunt = order.hunts.get(number);
+        if ask
+            .since
+            .is_some_and(|(epoch, _)| !epoch.is_empty() && *epoch != *hunt.epoch)
+        {
+            return Err(Refusal::UnrecoverablePosition);
+        }
+        let limit = Query::limit(ask.limit);
+        self.reads += usize::from(limit > 0);
+        let since = ask.since.map(|(_, offset)| offset);
+        Ok(What::History {
+            hunt: number,
+            query: Query {
+                limit,
+                since,
+                reverse: ask.reverse,
+            },
+        })
+    }
+}
+
+/// The hunt called `name`, made if it is new and its name is one a player could use.
+fn open(name: &str, order: &mut Order<'_>) -> Result<HuntNumber, Refusal> {
+    if name.is_empty() || name.len() > HUNT_NAME_BYTES_MAX || !name.is_ascii() {
+        return Err(Refusal::BadRequest);
+    }
+    let rule = || order.retention.rule(name);
+    order.hunts.open(name, rule).ok_or(Refusal::LimitExceeded)
+}

@@ -1,0 +1,431 @@
+//! The journal core: the only place where order is decided.
+//!
+//! From the submit rings, to the broadcast rings, by way of the store: [`JournalCore::turn`] is the
+//! road. It takes submissions from all rings, gives events their offsets, writes one batch, and only
+//! when that is as durable as configured tells the publisher and the readers. Pure: the store is a
+//! trait ([`store::Store`]), time and seed come in.
+//!
+//! Invariants:
+//! - an event is acknowledged and broadcast after its batch is committed, never before; a batch that
+//!   fails is taken back whole, its publishes are refused, its offsets are given out again;
+//! - offsets of a hunt have no gap, and every reader gets every event once, in order;
+//! - each source's submissions are answered in their order; `Subscribed` stands behind exactly the
+//!   events that it counts;
+//! - a full broadcast ring stops everything behind it and no submission is taken meanwhile, so the
+//!   submit rings fill and push back on the publishers. Nothing is dropped.
+//!
+//! Not here: replication, reads beside the journal's thread (design D6, D10), removal of hunts.
+
+mod deliver;
+mod draft;
+mod hunts;
+mod keys;
+pub mod memory_store;
+mod pages;
+mod record;
+pub mod retain;
+mod sinks;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+pub use record::FORMAT_VERSION;
+pub use retain::{Retention, Rule};
+
+use crate::journal::deliver::{Delivery, Road};
+use crate::journal::draft::{Draft, Order, What};
+use crate::journal::hunts::{Hunts, mix};
+use crate::journal::keys::{KEEP, KEYS_MAX, Keys};
+use crate::journal::record::{EventRecord, HuntRow, JournalRecord, emit, parse};
+use crate::journal::retain::Trimmer;
+use crate::journal::sinks::Sinks;
+use crate::journal::store::{Batch, Direction, Store, StoreError};
+use crate::metrics::catalog::Metric;
+use crate::metrics::counters::Counters;
+use crate::ring::broadcast::{HuntNumber, Refusal};
+use crate::ring::bytes::{Reader, Writer};
+use crate::ring::submit::Submission;
+use crate::units::Micros;
+
+/// Time between two attempts to make a failed store writable.
+const HEAL_PERIOD: Micros = Micros::from_secs(1);
+
+/// Time between two refreshes of the gauges.
+const GAUGE_PERIOD: Micros = Micros::from_millis(100);
+
+/// What an acknowledged publish survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A crash of the host: the log is synced before the answer.
+    Fsync,
+    /// A crash of the process: the log is written before the answer.
+    Wal,
+}
+
+/// Settings of the journal.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// See [`Durability`].
+    pub durability: Durability,
+    /// Hunts known at most; those found in the store are always taken.
+    pub hunts_max: u32,
+    /// How long events are kept.
+    pub retention: Retention,
+}
+
+/// What a turn did, for the thread that decides whether to sleep and whom to wake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Something was done, or waits for room in a ring; false when only a new submission or the time
+    /// brings work.
+    pub busy: bool,
+    /// Bit `i` is set when sink `i` has something new.
+    pub wrote_to: u64,
+}
+
+/// The journal does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error("the journal cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// A row that this version did not write.
+    #[error("the journal's entry for hunt \"{0}\" is damaged; restore the directory from a copy")]
+    Row(String),
+    /// A record that this version did not write.
+    #[error("the journal's own record is damaged; restore the directory from a copy")]
+    Record,
+}
+
+/// The journal core.
+#[derive(Debug)]
+pub struct JournalCore<S: Store> {
+    store: S,
+    config: Config,
+    sources: Vec<Reader>,
+    sinks: Sinks,
+    counters: Counters,
+    hunts: Hunts,
+    keys: Keys,
+    draft: Draft,
+    delivery: Delivery,
+    trimmer: Trimmer,
+    health: Health,
+    /// The source that is asked first.
+    first_source: usize,
+    gauges_at: Micros,
+    /// Keys of the last process are still to be read back.
+    recall: bool,
+}
+
+/// Whether the store takes writes, and what a failed batch may have left in it.
+#[derive(Debug, Default)]
+struct Health {
+    failed: bool,
+    heal_at: Micros,
+    /// Hunts of the failed batch, with the offsets taken back.
+    leftovers: Vec<(HuntNumber, std::ops::Range<u64>)>,
+}
+
+impl<S: Store> JournalCore<S> {
+    /// Reads the hunts back and takes the rings: source `i` is answered in sink `i`, events go to
+    /// the first `data_cores` sinks. `seed` should differ from process to process.
+    pub fn open(
+        mut store: S,
+        config: Config,
+        sources: Vec<Reader>,
+        sinks: Vec<Writer>,
+        data_cores: usize,
+        counters: Counters,
+        seed: u64,
+    ) -> Result<JournalCore<S>, Error> {
+        assert_eq!(
+            sources.len(),
+            sinks.len(),
+            "every asker needs a ring for its answers"
+        );
+        let hunts = load(&mut store, &config, seed)?;
+        counters.set(Metric::JournalHealthy, 1);
+        counters.set(Metric::JournalHunts, hunts.count() as u64);
+        Ok(JournalCore {
+            store,
+            config,
+            sources,
+            sinks: Sinks::new(sinks, data_cores),
+            counters,
+            hunts,
+            keys: Keys::new(KEYS_MAX),
+            draft: Draft::default(),
+            delivery: Delivery::new(),
+            trimmer: Trimmer::default(),
+            health: Health::default(),
+            first_source: 0,
+            gauges_at: Micros(0),
+            recall: true,
+        })
+    }
+
+    /// One round: submissions, one commit, answers and events, a little removal.
+    pub fn turn(&mut self, now: Micros, wall_ms: u64) -> Turn {
+        let mut done = 0;
+        self.on_time(now, wall_ms);
+        if self.delivery.is_done(&self.draft) {
+            done += self.receive(now, wall_ms);
+            self.commit(now);
+        }
+        done += self.deliver(wall_ms);
+        if self.delivery.is_done(&self.draft) {
+            done += self.retain(now, wall_ms);
+        }
+        let busy = done > 0 || self.delivery.waits();
+        Turn {
+            busy,
+            wrote_to: self.sinks.take_wrote_to(),
+        }
+    }
+
+    /// The store, for whoever checks it after the journal's end.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Takes submissions, one from each source in turn, until all are empty or the draft is full.
+    fn receive(&mut self, now: Micros, wall_ms: u64) -> usize {
+        self.draft.clear();
+        self.delivery.restart();
+        let healthy = !self.health.failed;
+        let JournalCore {
+            sources,
+            hunts,
+            keys,
+            draft,
+            config,
+            ..
+        } = self;
+        let order = &mut Order {
+            hunts,
+            keys,
+            retention: &config.retention,
+            healthy,
+            now,
+            wall_ms,
+        };
+        let count = sources.len();
+        let mut empty = 0;
+        let mut index = self.first_source;
+        while empty < count && !draft.is_full() {
+            match sources[index].pop() {
+                Some(bytes) => {
+                    empty = 0;
+                    match postcard::from_bytes::<Submission<'_>>(bytes) {
+                        Ok(submission) => draft.add(index, &submission, order),
+                        // Written by this process with the same library: cannot be.
+                        Err(_) => debug_assert!(false, "a submission does not decode"),
+                    }
+                }
+                None => empty += 1,
+            }
+            index = (index + 1) % count;
+        }
+        self.first_source = index;
+        self.counters
+            .add(Metric::JournalKeysForgotten, self.draft.keys_forgotten);
+        self.draft.steps.len()
+    }
+
+    /// Writes the draft's events; if that fails, takes them back.
+    fn commit(&mut self, now: Micros) {
+        if self.draft.touched.is_empty() {
+            return;
+        }
+        for &number in &self.draft.touched {
+            let hunt = self.hunts.get_mut(number);
+            hunt.dirty = false;
+            if let Some(row) = hunt.row() {
+                self.draft.batch.hunt(&hunt.name, |out| emit(&row, out));
+            }
+        }
+        let sync = self.config.durability == Durability::Fsync;
+        match self.store.commit(&self.draft.batch, sync) {
+            Ok(spent) => {
+                self.counters.inc(Metric::JournalBatches);
+                self.counters.add(Metric::JournalSyncs, u64::from(sync));
+                self.counters.add(Metric::JournalCommitUs, spent.0);
+            }
+            Err(_) => self.take_back(now),
+        }
+    }
+
+    /// Undoes the ordering of a batch that was not written, and refuses its publishes.
+    fn take_back(&mut self, now: Micros) {
+        self.counters.inc(Metric::JournalStoreErrors);
+        self.counters.set(Metric::JournalHealthy, 0);
+        self.health.failed = true;
+        self.health.heal_at = now + HEAL_PERIOD;
+        for &number in &self.draft.touched {
+            let top = self.hunts.get(number).top;
+            self.hunts.roll_back(number);
+            self.health
+                .leftovers
+                .push((number, self.hunts.get(number).top + 1..top + 1));
+        }
+        self.keys.roll_back(self.draft.keys);
+        for step in &mut self.draft.steps {
+            if matches!(step.what, What::Event { .. }) {
+                step.what = What::Refused(Refusal::Unavailable);
+            }
+        }
+    }
+
+    fn deliver(&mut self, wall_ms: u64) -> usize {
+        let JournalCore {
+            store,
+            hunts,
+            sinks,
+            counters,
+            ..
+        } = self;
+        let mut road = Road {
+            store,
+            hunts,
+            sinks,
+            counters,
+            wall_ms,
+        };
+        self.delivery.step(&self.draft, &mut road)
+    }
+
+    fn retain(&mut self, now: Micros, wall_ms: u64) -> usize {
+        if self.health.failed {
+            return 0;
+        }
+        match self
+            .trimmer
+            .step(&mut self.store, &mut self.hunts, now, wall_ms)
+        {
+            Ok(removed) => {
+                self.counters.add(Metric::JournalTrimmed, removed);
+                usize::try_from(removed).unwrap_or(usize::MAX)
+            }
+            Err(_) => {
+                // Nothing is lost: the next batch finds out whether the store still takes writes.
+                self.counters.inc(Metric::JournalStoreErrors);
+                0
+            }
+        }
+    }
+
+    /// What the clock brings: keys end, a failed store is tried, gauges are set.
+    fn on_time(&mut self, now: Micros, wall_ms: u64) {
+        if std::mem::take(&mut self.recall) {
+            self.recall_keys(now, wall_ms);
+        }
+        if now < self.gauges_at {
+            return;
+        }
+        self.gauges_at = now + GAUGE_PERIOD;
+        self.keys.on_time(now);
+        self.counters
+            .set(Metric::JournalHunts, self.hunts.count() as u64);
+        self.counters
+            .set(Metric::RingBroadcastFill, self.sinks.fill_percent());
+        if self.health.failed && now >= self.health.heal_at && self.delivery.is_done(&self.draft) {
+            self.health.heal_at = now + HEAL_PERIOD;
+            if self.heal().is_err() {
+                self.counters.inc(Metric::JournalStoreErrors);
+            }
+        }
+    }
+
+    /// Makes the store writable and removes what the failed batch may have left in it: it was
+    /// refused, so it must not turn up.
+    fn heal(&mut self) -> Result<(), StoreError> {
+        self.store.heal()?;
+        let mut batch = Batch::default();
+        for (number, offsets) in &self.health.leftovers {
+            let hunt = self.hunts.get(*number);
+            if let Some(row) = hunt.row() {
+                batch.trim(row.key, offsets.clone());
+                batch.hunt(&hunt.name, |out| emit(&row, out));
+            }
+        }
+        self.store.commit(&batch, true)?;
+        self.health = Health::default();
+        self.counters.set(Metric::JournalHealthy, 1);
+        Ok(())
+    }
+
+    /// Reads the idempotency keys of the last minutes back from the events themselves.
+    fn recall_keys(&mut self, now: Micros, wall_ms: u64) {
+        let mut found: Vec<(u64, HuntNumber, u64, String)> = Vec::new();
+        for number in 0..self.hunts.count() {
+            let number = HuntNumber::try_from(number).unwrap_or(HuntNumber::MAX);
+            let hunt = self.hunts.get(number);
+            let Some(key) = hunt.key.filter(|_| hunt.first <= hunt.top) else {
+                continue;
+            };
+            let offsets = hunt.first..hunt.top + 1;
+            let read = self
+                .store
+                .read(key, offsets, Direction::Backward, &mut |offset, bytes| {
+                    let Some(record) = parse::<EventRecord<'_>>(bytes) else {
+                        return true;
+                    };
+                    let age_us = wall_ms.saturating_sub(record.wall_ms).saturating_mul(1000);
+                    if age_us >= KEEP.0 {
+                        return false;
+                    }
+                    if !record.idempotency_key.is_empty() {
+                        found.push((
+                            KEEP.0 - age_us,
+                            number,
+                            offset,
+                            record.idempotency_key.to_owned(),
+                        ));
+                    }
+                    found.len() < KEYS_MAX
+                });
+            if read.is_err() {
+                self.counters.inc(Metric::JournalStoreErrors);
+            }
+        }
+        found.sort_unstable_by_key(|&(left_us, ..)| left_us);
+        for (left_us, number, offset, key) in found {
+            if self.keys.find(number, &key).is_none() {
+                self.keys
+                    .insert(number, &key, offset, now + Micros(left_us));
+            }
+        }
+    }
+}
+
+/// Reads the hunts back. Gives the journal an era if it is new, and another one, with new epochs for
+/// all hunts, if acknowledged events may be gone: their offsets will be given out again, and no
+/// player may take the new events for the old.
+fn load<S: Store>(store: &mut S, config: &Config, seed: u64) -> Result<Hunts, Error> {
+    let certain = store.is_tail_certain();
+    let known = match store.journal()? {
+        Some(bytes) => Some(parse::<JournalRecord>(&bytes).ok_or(Error::Record)?.era),
+        None => None,
+    };
+    let era = known.filter(|_| certain).unwrap_or(mix(seed));
+    let mut hunts = Hunts::new(era, config.hunts_max);
+    let mut damaged = None;
+    store.hunts(&mut |name, row| match parse::<HuntRow<'_>>(row) {
+        Some(row) => hunts.load(name, &row, config.retention.rule(name), !certain),
+        None => damaged = Some(name.to_owned()),
+    })?;
+    if let Some(name) = damaged {
+        return Err(Error::Row(name));
+    }
+    let mut batch = Batch::default();
+    batch.journal(|out| emit(&JournalRecord { era }, out));
+    for number in 0..hunts.count() {
+        let hunt = hunts.get(HuntNumber::try_from(number).unwrap_or(HuntNumber::MAX));
+        if let Some(row) = hunt.row().filter(|_| !certain) {
+            batch.hunt(&hunt.name, |out| emit(&row, out));
+        }
+    }
+    store.commit(&batch, true)?;
+    Ok(hunts)
+}

@@ -1,0 +1,180 @@
+//! What a returning player missed, and pages of history, read from the store as JSON publications.
+//!
+//! Bounded by [`PAGE_EVENTS_MAX`] and [`PAGE_BYTES_MAX`]: past them a recovery is "not recovered" and
+//! a history page ends. The last recovery is remembered, because players who lost their connection
+//! together ask for the same events together.
+
+use crate::hunt::encode;
+use crate::journal::hunts::Hunt;
+use crate::journal::record::{EventRecord, parse};
+use crate::journal::store::{Direction, Store, StoreError};
+use crate::ring::broadcast::{HuntNumber, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
+
+/// What a history request asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Query {
+    /// Events at most.
+    pub(super) limit: usize,
+    /// Start behind this offset, in the direction of the read.
+    pub(super) since: Option<u64>,
+    /// Newest first.
+    pub(super) reverse: bool,
+}
+
+impl Query {
+    /// `limit` as the submission has it.
+    pub(super) fn limit(limit: i64) -> usize {
+        usize::try_from(limit).map_or(PAGE_EVENTS_MAX, |limit| limit.min(PAGE_EVENTS_MAX))
+    }
+}
+
+/// One recovery and its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Recovery {
+    hunt: HuntNumber,
+    after: u64,
+    top: u64,
+    wall_ms: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// Publications joined by commas.
+    page: Vec<u8>,
+    last: Option<(Recovery, bool)>,
+}
+
+impl Pages {
+    /// What the last successful read found.
+    pub(super) fn page(&self) -> &[u8] {
+        &self.page
+    }
+
+    /// Empties the page.
+    pub(super) fn clear(&mut self) {
+        self.page.clear();
+        self.last = None;
+    }
+
+    /// Reads every event after `after` into the page. Answers whether that is all that was missed;
+    /// if not, the page is empty.
+    pub(super) fn recover<S: Store>(
+        &mut self,
+        store: &mut S,
+        number: HuntNumber,
+        hunt: &Hunt,
+        after: u64,
+        wall_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let recovery = Recovery {
+            hunt: number,
+            after,
+            top: hunt.told,
+            wall_ms,
+        };
+        if let Some((last, recovered)) = self.last
+            && last == recovery
+        {
+            return Ok(recovered);
+        }
+        self.clear();
+        let recovered = self.read_missed(store, hunt, after, wall_ms)?;
+        if !recovered {
+            self.page.clear();
+        }
+        self.last = Some((recovery, recovered));
+        Ok(recovered)
+    }
+
+    fn read_missed<S: Store>(
+        &mut self,
+        store: &mut S,
+        hunt: &Hunt,
+        after: u64,
+        wall_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let top = hunt.told;
+        if after == top {
+            return Ok(true);
+        }
+        // `after > top`: the player knows events that we do not have.
+        let Some(missed) = top.checked_sub(after) else {
+            return Ok(false);
+        };
+        if missed > PAGE_EVENTS_MAX as u64 || after + 1 < hunt.first_by_size(top) {
+            return Ok(false);
+        }
+        let Some(key) = hunt.key else {
+            return Ok(false);
+        };
+        let mut next = after + 1;
+        let page = &mut self.page;
+        store.read(
+            key,
+            next..top + 1,
+            Direction::Forward,
+            &mut |offset, bytes| {
+                let record = parse::<EventRecord<'_>>(bytes);
+                let Some(record) = record.filter(|r| hunt.rule.is_fresh(r.wall_ms, wall_ms)) else {
+                    return false;
+                };
+                let taken = offset == next && append(page, offset, &record);
+                next += u64::from(taken);
+                taken
+            },
+        )?;
+        Ok(next == top + 1)
+    }
+
+    /// Reads a page of history.
+    pub(super) fn history<S: Store>(
+        &mut self,
+        store: &mut S,
+        hunt: &Hunt,
+        query: Query,
+        wall_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.clear();
+        let top = hunt.told;
+        let oldest = hunt.first_by_size(top);
+        let (offsets, direction) = if query.reverse {
+            let end = query.since.map_or(top + 1, |since| since.min(top + 1));
+            (oldest..end, Direction::Backward)
+        } else {
+            let start = query
+                .since
+                .map_or(oldest, |since| since.saturating_add(1).max(oldest));
+            (start..top + 1, Direction::Forward)
+        };
+        let Some(key) = hunt.key.filter(|_| query.limit > 0 && !offsets.is_empty()) else {
+            return Ok(());
+        };
+        let mut count = 0;
+        let page = &mut self.page;
+        store.read(key, offsets, direction, &mut |offset, bytes| {
+            let Some(record) = parse::<EventRecord<'_>>(bytes) else {
+                return true;
+            };
+            if !hunt.rule.is_fresh(record.wall_ms, wall_ms) {
+                // Too old: the younger ones follow, or none.
+                return direction == Direction::Forward;
+            }
+            count += 1;
+            append(page, offset, &record) && count < query.limit
+        })
+    }
+}
+
+/// Appends a publication; false, with the page as it was, when it does not fit.
+fn append(page: &mut Vec<u8>, offset: u64, record: &EventRecord<'_>) -> bool {
+    let before = page.len();
+    if before > 0 {
+        page.push(b',');
+    }
+    encode::publication(page, record.data, offset, record.info, record.tags);
+    if page.len() > PAGE_BYTES_MAX {
+        page.truncate(before);
+        return false;
+    }
+    true
+}

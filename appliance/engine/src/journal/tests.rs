@@ -1,0 +1,269 @@
+//! The journal between its rings, over the memory store.
+
+mod conserve;
+mod fail;
+mod order;
+mod recover;
+mod retain;
+
+use super::memory_store::MemoryStore;
+use super::*;
+use crate::ring::broadcast::{RECORD_BYTES_MAX, Record};
+use crate::ring::bytes::ring;
+use crate::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Subscribe};
+
+/// A record, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Got {
+    Event {
+        hunt: u32,
+        offset: u64,
+        frame: String,
+    },
+    Published {
+        token: u64,
+        offset: u64,
+        epoch: String,
+    },
+    Subscribed {
+        token: u64,
+        hunt: u32,
+        top: u64,
+        recovered: bool,
+        epoch: String,
+        page: String,
+    },
+    History {
+        token: u64,
+        top: u64,
+        epoch: String,
+        page: String,
+    },
+    Refused {
+        token: u64,
+        refusal: Refusal,
+    },
+}
+
+/// A journal with two data cores and a control core, and the clock.
+struct Rig {
+    store: MemoryStore,
+    core: JournalCore<MemoryStore>,
+    submit: Vec<Writer>,
+    sinks: Vec<Reader>,
+    counters: Counters,
+    now: Micros,
+    wall_ms: u64,
+}
+
+const CONTROL: usize = 2;
+const DAY_MS: u64 = 86_400_000;
+
+fn config(history_size: u32, history_ttl_ms: u64) -> Config {
+    let default = Rule {
+        history_size,
+        history_ttl_ms,
+    };
+    let retention = Retention {
+        default,
+        namespaces: vec![],
+    };
+    Config {
+        durability: Durability::Fsync,
+        hunts_max: 8,
+        retention,
+    }
+}
+
+impl Rig {
+    fn new() -> Rig {
+        Rig::with(MemoryStore::default(), config(1000, DAY_MS), 4 << 20)
+    }
+
+    fn with(store: MemoryStore, config: Config, ring_bytes: usize) -> Rig {
+        let (submit, sources) = (0..3).map(|_| ring(1 << 20, SUBMISSION_BYTES_MAX)).unzip();
+        let (writers, sinks) = (0..3)
+            .map(|_| ring(ring_bytes, RECORD_BYTES_MAX.min(ring_bytes - 4)))
+            .unzip();
+        let counters = Counters::default();
+        let core = JournalCore::open(
+            store.clone(),
+            config,
+            sources,
+            writers,
+            2,
+            counters.clone(),
+            42,
+        )
+        .unwrap();
+        Rig {
+            store,
+            core,
+            submit,
+            sinks,
+            counters,
+            now: Micros(1_000_000),
+            wall_ms: 1_700_000_000_000,
+        }
+    }
+
+    /// The process ends; another one starts on what the store has.
+    fn restart(self) -> Rig {
+        let (store, config) = (self.store.clone(), self.core.config.clone());
+        let mut next = Rig::with(store, config, 4 << 20);
+        (next.now, next.wall_ms) = (Micros(50), self.wall_ms);
+        next
+    }
+
+    fn submit(&mut self, source: usize, submission: Submission<'_>) {
+        let mut bytes = Vec::new();
+        emit(&submission, &mut bytes);
+        self.submit[source].push(&bytes).unwrap();
+    }
+
+    fn publish(&mut self, source: usize, token: u64, hunt: &str, data: &str) {
+        self.publish_keyed(source, token, hunt, data, "");
+    }
+
+    fn publish_keyed(&mut self, source: usize, token: u64, hunt: &str, data: &str, key: &str) {
+        let publish = Publish {
+            token,
+            hunt,
+            data: data.as_bytes(),
+            idempotency_key: key,
+            ..Publish::default()
+        };
+        self.submit(source, Submission::Publish(publish));
+    }
+
+    fn subscribe(&mut self, source: usize, token: u64, hunt: &str) {
+        self.submit(
+            source,
+            Submission::Subscribe(Subscribe {
+                token,
+                hunt,
+                ..Subscribe::default()
+            }),
+        );
+    }
+
+    fn recover(&mut self, hunt: &str, epoch: &str, offset: u64) -> (bool, u64, String) {
+        let ask = Subscribe {
+            token: 9,
+            hunt,
+            recover: true,
+            epoch,
+            offset,
+        };
+        self.submit(0, Submission::Subscribe(ask));
+        match self.run(0).pop() {
+            Some(Got::Subscribed {
+                recovered,
+                top,
+                page,
+                ..
+            }) => (recovered, top, page),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn history(&mut self, limit: i64, since: Option<(&str, u64)>, reverse: bool) -> Got {
+        let ask = History {
+            token: 9,
+            hunt: "h",
+            limit,
+            since,
+            reverse,
+        };
+        self.submit(CONTROL, Submission::History(ask));
+        self.run(CONTROL).pop().unwrap()
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.now = self.now + Micros(10);
+        self.core.turn(self.now, self.wall_ms)
+    }
+
+    fn wait(&mut self, milliseconds: u64) {
+        self.now = self.now + Micros::from_millis(milliseconds);
+        self.wall_ms += milliseconds;
+    }
+
+    /// Turns until there is nothing to do; what `sink` got.
+    fn run(&mut self, sink: usize) -> Vec<Got> {
+        while self.turn().busy {}
+        self.take(sink)
+    }
+
+    fn take(&mut self, sink: usize) -> Vec<Got> {
+        let mut got = Vec::new();
+        while let Some(bytes) = self.sinks[sink].pop() {
+            got.push(owned(bytes));
+        }
+        got
+    }
+
+    fn epoch(&mut self, hunt: &str) -> String {
+        self.subscribe(0, 1, hunt);
+        match self.run(0).pop() {
+            Some(Got::Subscribed { epoch, .. }) => epoch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn count(&self, metric: Metric) -> u64 {
+        self.counters.get(metric)
+    }
+}
+
+fn owned(bytes: &[u8]) -> Got {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    match postcard::from_bytes(bytes).unwrap() {
+        Record::Event(e) => {
+            let start = e.frame.iter().position(|byte| *byte == b'{').unwrap();
+            Got::Event {
+                hunt: e.hunt,
+                offset: e.offset,
+                frame: text(&e.frame[start..]),
+            }
+        }
+        Record::Published(p) => Got::Published {
+            token: p.token,
+            offset: p.offset,
+            epoch: p.epoch.to_owned(),
+        },
+        Record::Subscribed(s) => Got::Subscribed {
+            token: s.token,
+            hunt: s.hunt,
+            top: s.top,
+            recovered: s.recovered,
+            epoch: s.epoch.to_owned(),
+            page: text(s.publications),
+        },
+        Record::History(h) => Got::History {
+            token: h.token,
+            top: h.top,
+            epoch: h.epoch.to_owned(),
+            page: text(h.publications),
+        },
+        Record::Refused { token, refusal } => Got::Refused { token, refusal },
+    }
+}
+
+/// Offsets of the events among `got`.
+fn events(got: &[Got]) -> Vec<u64> {
+    let offset = |got: &Got| {
+        if let Got::Event { offset, .. } = got {
+            Some(*offset)
+        } else {
+            None
+        }
+    };
+    got.iter().filter_map(offset).collect()
+}
+
+/// Offsets in a page.
+fn offsets(page: &str) -> Vec<u64> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(&format!("[{page}]")).unwrap();
+    list.iter().map(|p| p["offset"].as_u64().unwrap()).collect()
+}

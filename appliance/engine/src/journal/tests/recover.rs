@@ -1,0 +1,186 @@
+//! What a returning player gets, case by case, and pages of history.
+
+use super::*;
+use crate::ring::broadcast::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
+
+fn rig_with_events(count: u64, history_size: u32) -> Rig {
+    let mut rig = Rig::with(
+        MemoryStore::default(),
+        config(history_size, DAY_MS),
+        4 << 20,
+    );
+    for n in 1..=count {
+        rig.publish(0, n, "h", &n.to_string());
+    }
+    rig.run(0);
+    rig
+}
+
+#[test]
+fn recovery_case_by_case() {
+    let mut rig = rig_with_events(10, 5);
+    let epoch = rig.epoch("h");
+    let wrong = "wrong";
+    // (epoch, offset), whether recovered, offsets of the page
+    let cases: &[(&str, u64, bool, &[u64])] = &[
+        (&epoch, 10, true, &[]),
+        (&epoch, 9, true, &[10]),
+        (&epoch, 5, true, &[6, 7, 8, 9, 10]),
+        (&epoch, 4, false, &[]),
+        (&epoch, 0, false, &[]),
+        (&epoch, 11, false, &[]),
+        (&epoch, u64::MAX, false, &[]),
+        ("", 8, true, &[9, 10]),
+        ("", 10, true, &[]),
+        (wrong, 8, false, &[]),
+        (wrong, 10, false, &[]),
+        ("_", 0, false, &[]),
+    ];
+    for &(epoch, offset, expected, page) in cases {
+        let (recovered, top, got) = rig.recover("h", epoch, offset);
+        assert_eq!((recovered, top), (expected, 10), "({epoch}, {offset})");
+        assert_eq!(offsets(&got), page, "({epoch}, {offset})");
+    }
+    let unknown = rig.recover("unknown", "", 0);
+    assert_eq!(unknown, (true, 0, String::new()), "nothing is missing");
+    assert!(!rig.recover("unknown", "", 1).0);
+}
+
+#[test]
+fn a_page_holds_300_events() {
+    let most = PAGE_EVENTS_MAX as u64;
+    let mut rig = rig_with_events(most + 1, 1000);
+    assert!(!rig.recover("h", "", 0).0);
+    let (recovered, _, page) = rig.recover("h", "", 1);
+    assert!(recovered);
+    assert_eq!(offsets(&page), (2..=most + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_page_holds_a_mebibyte() {
+    let mut rig = Rig::new();
+    let data = format!("\"{}\"", "x".repeat(60_000));
+    for n in 1..=18 {
+        rig.publish(0, n, "h", &data);
+        rig.run(0);
+    }
+    assert!(18 * data.len() > PAGE_BYTES_MAX);
+    assert!(!rig.recover("h", "", 0).0);
+    assert!(rig.recover("h", "", 1).0);
+    let Got::History { page, .. } = rig.history(-1, None, false) else {
+        panic!()
+    };
+    assert_eq!(offsets(&page), (1..=17).collect::<Vec<_>>(), "cut short");
+}
+
+#[test]
+fn events_of_the_same_batch_are_recovered_and_later_ones_are_not() {
+    let mut rig = rig_with_events(2, 1000);
+    rig.publish(0, 1, "h", "3");
+    let ask = Subscribe {
+        token: 2,
+        hunt: "h",
+        recover: true,
+        epoch: "",
+        offset: 1,
+    };
+    rig.submit(0, Submission::Subscribe(ask));
+    rig.publish(0, 3, "h", "4");
+    rig.submit(0, Submission::Subscribe(Subscribe { token: 4, ..ask }));
+    let got = rig.run(0);
+    let pages: Vec<_> = got
+        .iter()
+        .filter_map(|got| match got {
+            Got::Subscribed {
+                top,
+                page,
+                recovered: true,
+                ..
+            } => Some((*top, offsets(page))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pages, [(3, vec![2, 3]), (4, vec![2, 3, 4])]);
+}
+
+#[test]
+fn tags_and_publisher_come_back() {
+    let mut rig = Rig::new();
+    let publish = Publish {
+        token: 1,
+        hunt: "h",
+        data: b"1",
+        tags: br#"{"a":"b"}"#,
+        info: br#"{"user":"u"}"#,
+        ..Publish::default()
+    };
+    rig.submit(0, Submission::Publish(publish));
+    rig.run(0);
+    let expected = r#"{"data":1,"info":{"user":"u"},"offset":1,"tags":{"a":"b"}}"#;
+    assert_eq!(rig.recover("h", "", 0).2, expected);
+}
+
+#[test]
+fn history_pages() {
+    let mut rig = rig_with_events(10, 8);
+    let epoch = rig.epoch("h");
+    let e = epoch.as_str();
+    type Case<'a> = (i64, Option<(&'a str, u64)>, bool, &'a [u64]);
+    let cases: &[Case<'_>] = &[
+        (0, None, false, &[]),
+        (-1, None, false, &[3, 4, 5, 6, 7, 8, 9, 10]),
+        (3, None, false, &[3, 4, 5]),
+        (3, None, true, &[10, 9, 8]),
+        (-1, Some((e, 7)), false, &[8, 9, 10]),
+        (2, Some((e, 7)), false, &[8, 9]),
+        (-1, Some(("", 7)), false, &[8, 9, 10]),
+        (2, Some((e, 7)), true, &[6, 5]),
+        (-1, Some((e, 5)), true, &[4, 3]),
+        (-1, Some((e, 10)), false, &[]),
+        (-1, Some((e, 99)), false, &[]),
+        (2, Some((e, 99)), true, &[10, 9]),
+        (-1, Some((e, 0)), true, &[]),
+        (1000, Some((e, 0)), false, &[3, 4, 5, 6, 7, 8, 9, 10]),
+        (-1, Some((e, u64::MAX)), false, &[]),
+    ];
+    for &(limit, since, reverse, expected) in cases {
+        let Got::History {
+            top,
+            epoch: got,
+            page,
+            ..
+        } = rig.history(limit, since, reverse)
+        else {
+            panic!("{limit} {since:?}")
+        };
+        assert_eq!((top, got), (10, epoch.clone()));
+        assert_eq!(offsets(&page), expected, "{limit} {since:?} {reverse}");
+    }
+    let refused = Got::Refused {
+        token: 9,
+        refusal: Refusal::UnrecoverablePosition,
+    };
+    assert_eq!(rig.history(-1, Some(("wrong", 7)), false), refused);
+}
+
+#[test]
+fn many_who_ask_the_same_cost_one_read_each_turn() {
+    let mut rig = rig_with_events(20, 1000);
+    let ask = Subscribe {
+        token: 2,
+        hunt: "h",
+        recover: true,
+        epoch: "",
+        offset: 15,
+    };
+    for _ in 0..20 {
+        rig.submit(1, Submission::Subscribe(ask));
+    }
+    rig.take(1);
+    let got = rig.run(1);
+    assert_eq!(got.len(), 20);
+    assert!(got.iter().all(|g| *g == got[0]));
+    assert!(
+        matches!(&got[0], Got::Subscribed { page, .. } if offsets(page) == [16, 17, 18, 19, 20])
+    );
+}
