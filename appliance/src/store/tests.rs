@@ -338,6 +338,7 @@ struct Journal {
     core: JournalCore<RocksStore>,
     submit: Writer,
     sink: Reader,
+    now: Micros,
 }
 
 impl Journal {
@@ -364,6 +365,7 @@ impl Journal {
             core: core.unwrap(),
             submit,
             sink,
+            now: Micros(1),
         }
     }
 
@@ -386,7 +388,7 @@ impl Journal {
     }
 
     fn turn(&mut self) {
-        self.core.turn(Micros(1), 1);
+        self.core.turn(self.now, 1);
     }
 
     /// The whole history: `data` of each offset from 1 on.
@@ -510,4 +512,52 @@ fn what_was_acknowledged_survives_kill_9() {
         assert_eq!(tokens.len(), history.len(), "nothing is there twice");
         assert!(history.len() >= acked.len() && acked.len() >= 15 * 333);
     }
+}
+
+// ---- a disk that refuses -----------------------------------------------------------------------
+
+const FULL_DIR: &str = "CLUECAST_STORE_TEST_FULL_DIR";
+
+/// Not a test of its own: publishes until the kernel refuses longer files, then is let go on.
+/// Prints each acknowledged token.
+#[test]
+fn publish_past_the_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok(path) = std::env::var(FULL_DIR) else { return };
+    let mut journal = Journal::open(Path::new(&path), FSYNC);
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 100_000, hard).unwrap();
+    let mut refused = 0;
+    for token in 0..10_000 {
+        journal.publish(token);
+        journal.turn();
+        match postcard::from_bytes(journal.sink.pop().unwrap()).unwrap() {
+            Record::Published(published) => println!("ack {}", published.token),
+            Record::Refused { .. } => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        if refused == 100 {
+            setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
+            journal.now = journal.now + Micros::from_secs(2);
+        }
+    }
+    assert!((100..200).contains(&refused), "{refused}");
+}
+
+#[test]
+fn a_full_disk_is_refused_and_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["store::tests::publish_past_the_file_limit", "--exact", "--nocapture"])
+        .env(FULL_DIR, dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let acked: Vec<u64> =
+        text.lines().filter_map(|line| line.strip_prefix("ack ")?.parse().ok()).collect();
+    assert!(acked.len() > 9000 && acked.last() == Some(&9999), "{}", acked.len());
+    assert_eq!(Journal::open(dir.path(), FSYNC).history(), acked, "all of it, and nothing refused");
 }
