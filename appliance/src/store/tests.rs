@@ -523,7 +523,9 @@ const FULL_DIR: &str = "CLUECAST_STORE_TEST_FULL_DIR";
 #[test]
 fn publish_past_the_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let Ok(path) = std::env::var(FULL_DIR) else { return };
+    let Ok(path) = std::env::var(FULL_DIR) else {
+        return;
+    };
     let mut journal = Journal::open(Path::new(&path), FSYNC);
     let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
     setrlimit(Resource::RLIMIT_FSIZE, 100_000, hard).unwrap();
@@ -550,14 +552,32 @@ fn a_full_disk_is_refused_and_survived() {
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args(["store::tests::publish_past_the_file_limit", "--exact", "--nocapture"])
+        .args([
+            "store::tests::publish_past_the_file_limit",
+            "--exact",
+            "--nocapture",
+        ])
         .env(FULL_DIR, dir.path())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let acked: Vec<u64> =
-        text.lines().filter_map(|line| line.strip_prefix("ack ")?.parse().ok()).collect();
-    assert!(acked.len() > 9000 && acked.last() == Some(&9999), "{}", acked.len());
-    assert_eq!(Journal::open(dir.path(), FSYNC).history(), acked, "all of it, and nothing refused");
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let acked: Vec<u64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("ack ")?.parse().ok())
+        .collect();
+    assert!(
+        acked.len() > 9000 && acked.last() == Some(&9999),
+        "{}",
+        acked.len()
+    );
+    assert_eq!(
+        Journal::open(dir.path(), FSYNC).history(),
+        acked,
+        "all of it, and nothing refused"
+    );
 }

@@ -60,6 +60,11 @@ impl MemoryStore {
         state.uncertain = true;
     }
 
+    /// The next process does not take the tail for uncertain.
+    pub fn forget_doubt(&self) {
+        self.state().uncertain = false;
+    }
+
     /// Commits that succeeded.
     pub fn commits(&self) -> u64 {
         self.state().commits

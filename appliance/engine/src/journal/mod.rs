@@ -23,6 +23,7 @@ mod keys;
 pub mod memory_store;
 mod pages;
 mod record;
+mod reload;
 pub mod retain;
 mod sinks;
 pub mod store;
@@ -34,12 +35,12 @@ pub use retain::{Retention, Rule};
 
 use crate::journal::deliver::{Delivery, Road};
 use crate::journal::draft::{Draft, Order, What};
-use crate::journal::hunts::{Hunts, mix};
-use crate::journal::keys::{KEEP, KEYS_MAX, Keys};
-use crate::journal::record::{EventRecord, HuntRow, JournalRecord, emit, parse};
+use crate::journal::hunts::Hunts;
+use crate::journal::keys::{KEYS_MAX, Keys};
+use crate::journal::record::emit;
 use crate::journal::retain::Trimmer;
 use crate::journal::sinks::Sinks;
-use crate::journal::store::{Batch, Direction, Store, StoreError};
+use crate::journal::store::{Batch, Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{HuntNumber, Refusal};
@@ -144,7 +145,7 @@ impl<S: Store> JournalCore<S> {
             sinks.len(),
             "every asker needs a ring for its answers"
         );
-        let hunts = load(&mut store, &config, seed)?;
+        let hunts = reload::load(&mut store, &config, seed)?;
         counters.set(Metric::JournalHealthy, 1);
         counters.set(Metric::JournalHunts, hunts.count() as u64);
         Ok(JournalCore {
@@ -318,7 +319,14 @@ impl<S: Store> JournalCore<S> {
     /// What the clock brings: keys end, a failed store is tried, gauges are set.
     fn on_time(&mut self, now: Micros, wall_ms: u64) {
         if std::mem::take(&mut self.recall) {
-            self.recall_keys(now, wall_ms);
+            let JournalCore {
+                store,
+                hunts,
+                keys,
+                counters,
+                ..
+            } = self;
+            reload::recall_keys(store, hunts, keys, counters, now, wall_ms);
         }
         if now < self.gauges_at {
             return;
@@ -354,78 +362,4 @@ impl<S: Store> JournalCore<S> {
         self.counters.set(Metric::JournalHealthy, 1);
         Ok(())
     }
-
-    /// Reads the idempotency keys of the last minutes back from the events themselves.
-    fn recall_keys(&mut self, now: Micros, wall_ms: u64) {
-        let mut found: Vec<(u64, HuntNumber, u64, String)> = Vec::new();
-        for number in 0..self.hunts.count() {
-            let number = HuntNumber::try_from(number).unwrap_or(HuntNumber::MAX);
-            let hunt = self.hunts.get(number);
-            let Some(key) = hunt.key.filter(|_| hunt.first <= hunt.top) else {
-                continue;
-            };
-            let offsets = hunt.first..hunt.top + 1;
-            let read = self
-                .store
-                .read(key, offsets, Direction::Backward, &mut |offset, bytes| {
-                    let Some(record) = parse::<EventRecord<'_>>(bytes) else {
-                        return true;
-                    };
-                    let age_us = wall_ms.saturating_sub(record.wall_ms).saturating_mul(1000);
-                    if age_us >= KEEP.0 {
-                        return false;
-                    }
-                    if !record.idempotency_key.is_empty() {
-                        found.push((
-                            KEEP.0 - age_us,
-                            number,
-                            offset,
-                            record.idempotency_key.to_owned(),
-                        ));
-                    }
-                    found.len() < KEYS_MAX
-                });
-            if read.is_err() {
-                self.counters.inc(Metric::JournalStoreErrors);
-            }
-        }
-        found.sort_unstable_by_key(|&(left_us, ..)| left_us);
-        for (left_us, number, offset, key) in found {
-            if self.keys.find(number, &key).is_none() {
-                self.keys
-                    .insert(number, &key, offset, now + Micros(left_us));
-            }
-        }
-    }
-}
-
-/// Reads the hunts back. Gives the journal an era if it is new, and another one, with new epochs for
-/// all hunts, if acknowledged events may be gone: their offsets will be given out again, and no
-/// player may take the new events for the old.
-fn load<S: Store>(store: &mut S, config: &Config, seed: u64) -> Result<Hunts, Error> {
-    let certain = store.is_tail_certain();
-    let known = match store.journal()? {
-        Some(bytes) => Some(parse::<JournalRecord>(&bytes).ok_or(Error::Record)?.era),
-        None => None,
-    };
-    let era = known.filter(|_| certain).unwrap_or(mix(seed));
-    let mut hunts = Hunts::new(era, config.hunts_max);
-    let mut damaged = None;
-    store.hunts(&mut |name, row| match parse::<HuntRow<'_>>(row) {
-        Some(row) => hunts.load(name, &row, config.retention.rule(name), !certain),
-        None => damaged = Some(name.to_owned()),
-    })?;
-    if let Some(name) = damaged {
-        return Err(Error::Row(name));
-    }
-    let mut batch = Batch::default();
-    batch.journal(|out| emit(&JournalRecord { era }, out));
-    for number in 0..hunts.count() {
-        let hunt = hunts.get(HuntNumber::try_from(number).unwrap_or(HuntNumber::MAX));
-        if let Some(row) = hunt.row().filter(|_| !certain) {
-            batch.hunt(&hunt.name, |out| emit(&row, out));
-        }
-    }
-    store.commit(&batch, true)?;
-    Ok(hunts)
 }

@@ -6,6 +6,8 @@ mod order;
 mod recover;
 mod retain;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::memory_store::MemoryStore;
 use super::*;
 use crate::ring::broadcast::{RECORD_BYTES_MAX, Record};
@@ -56,6 +58,9 @@ struct Rig {
     wall_ms: u64,
 }
 
+/// Every process has its own seed.
+static SEED: AtomicU64 = AtomicU64::new(1);
+
 const CONTROL: usize = 2;
 const DAY_MS: u64 = 86_400_000;
 
@@ -86,6 +91,7 @@ impl Rig {
             .map(|_| ring(ring_bytes, RECORD_BYTES_MAX.min(ring_bytes - 4)))
             .unzip();
         let counters = Counters::default();
+        let seed = SEED.fetch_add(1, Ordering::Relaxed);
         let core = JournalCore::open(
             store.clone(),
             config,
@@ -93,7 +99,7 @@ impl Rig {
             writers,
             2,
             counters.clone(),
-            42,
+            seed,
         )
         .unwrap();
         Rig {

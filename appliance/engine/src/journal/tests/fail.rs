@@ -106,25 +106,36 @@ fn recovered(offsets: std::ops::RangeInclusive<u64>) -> String {
 
 #[test]
 fn a_lost_tail_makes_new_epochs() {
+    let synced = config(1000, DAY_MS);
     let mut unsynced = config(1000, DAY_MS);
     unsynced.durability = Durability::Wal;
-    let mut rig = Rig::with(MemoryStore::default(), unsynced, 4 << 20);
+    let mut rig = Rig::with(MemoryStore::default(), synced.clone(), 4 << 20);
     rig.publish(0, 1, "h", "1");
-    let epoch = rig.epoch("h");
+    let (epoch, silent) = (rig.epoch("h"), rig.epoch("silent"));
+    let mut rig = Rig::with(rig.store, unsynced, 4 << 20);
+    rig.publish(0, 2, "h", "2");
+    assert_eq!(events(&rig.run(0)), [2]);
     rig.store.crash_host();
-    let store = rig.store.clone();
-    let mut other = rig.core.config.clone();
-    other.durability = Durability::Fsync;
-    // The seed is the same in all tests: let the era differ as it would.
-    let mut rig = Rig::with(store.clone(), other.clone(), 4 << 20);
-    assert_eq!(rig.recover("h", &epoch, 1), (false, 0, String::new()));
-    rig.publish(0, 1, "h", "1");
-    rig.run(0);
 
-    store.crash_host();
-    let mut rig = Rig::with(store, other, 4 << 20);
-    let (found, top, _) = rig.recover("h", "", 0);
-    assert_eq!((found, top), (true, 1), "what was synced is there");
+    let mut rig = Rig::with(rig.store, synced.clone(), 4 << 20);
+    let new = rig.epoch("h");
+    assert_ne!(new, epoch);
+    assert_ne!(rig.epoch("silent"), silent);
+    assert_eq!(
+        rig.recover("h", &epoch, 1),
+        (false, 1, String::new()),
+        "what was synced is there"
+    );
+    // The offset is given out again: a player who knows the first 2 must not take it for that.
+    rig.publish(0, 3, "h", "3");
+    rig.run(0);
+    assert!(!rig.recover("h", &epoch, 2).0);
+    assert!(rig.recover("h", &new, 1).0);
+
+    rig.store.crash_host();
+    rig.store.forget_doubt();
+    let mut rig = Rig::with(rig.store, synced, 4 << 20);
+    assert_eq!(rig.epoch("h"), new, "new epochs are kept");
 }
 
 #[test]
