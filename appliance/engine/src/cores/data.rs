@@ -263,6 +263,7 @@ impl<P: Port> DataCore<P> {
         counters.add(Metric::PortTxInvalid, stats.tx_invalid - before.tx_invalid);
         counters.add(Metric::PortKicks, stats.kicks - before.kicks);
         counters.set(Metric::TcpConnections, self.tcp.count() as u64);
+        counters.set(Metric::TcpTimeWait, self.tcp.time_wait_count().into());
         counters.set(Metric::SessionSubscriptions, self.hunts.subscriptions.count() as u64);
         counters.set(Metric::SessionHunts, self.hunts.count() as u64);
         counters.set(Metric::HuntLogBlocks, self.hunts.logs.used() as u64);
@@ -284,7 +285,7 @@ fn on_frame(
         Ok(segment) => segment,
         Err(drop) => return counters.inc(drop.metric()),
     };
-    match road.tcp.receive(road.now, &segment) {
+    match road.tcp.receive(road.now, frame, &segment) {
         Verdict::Flow(receipt) => on_receipt(frame, &receipt, road, sessions),
         Verdict::Unknown if visited + 1 < mailbox.cores => {
             let done = mailbox.hand_over(visited, frame);

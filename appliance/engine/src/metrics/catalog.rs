@@ -63,7 +63,8 @@ catalog! {
     WireNotOurs "wire_drop_not_ours" Counter "Segments to an address or port that is not configured";
 
     // tcp
-    TcpConnections "tcp_connections" Gauge "TCP connection records in use";
+    TcpConnections "tcp_connections" Gauge "TCP connections, half-open ones included";
+    TcpTimeWait "tcp_time_wait" Gauge "Records kept in TIME-WAIT, beside the connections";
     TcpSynReceived "tcp_syn_received" Counter "SYNs taken";
     TcpSynDropped "tcp_syn_dropped" Counter "SYNs dropped because no connection record or SYN slot was free";
     TcpOpened "tcp_opened" Counter "Handshakes completed";

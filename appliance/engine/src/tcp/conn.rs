@@ -1,0 +1,177 @@
+//! One connection's record: fixed size, everything RFC 9293 section 3.3.1 names and what congestion
+//! control and the timers add.
+
+use crate::tcp::congestion::Congestion;
+use crate::tcp::extents::Extents;
+use crate::tcp::reassembly::Waiting;
+use crate::tcp::rtt::Rtt;
+use crate::units::Micros;
+use crate::wire::segment::{Flow, Link};
+use crate::wire::seq::Seq;
+
+/// States of RFC 9293 section 3.3.2. LISTEN and CLOSED have no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    TimeWait,
+}
+
+impl State {
+    /// Whether data may still come (RFC 9293 section 3.10.7.4, seventh).
+    pub(super) fn receives(self) -> bool {
+        matches!(self, State::Established | State::FinWait1 | State::FinWait2)
+    }
+
+    /// Whether we may still send new data.
+    pub(super) fn sends(self) -> bool {
+        matches!(self, State::Established | State::CloseWait)
+    }
+}
+
+/// When the next ACK goes out if nothing else carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AckDue {
+    /// Nothing to acknowledge.
+    None,
+    /// By the delayed-ACK timer.
+    Delayed,
+    /// In this turn.
+    Now,
+}
+
+/// The connection record.
+#[derive(Debug, Clone)]
+pub(super) struct Conn {
+    pub(super) flow: Flow,
+    pub(super) link: Link,
+    pub(super) state: State,
+
+    /// RCV.NXT.
+    pub(super) rcv_nxt: Seq,
+    /// Up to where bytes were handed to the session.
+    pub(super) delivered: Seq,
+    /// The highest right edge of the window that was offered: RCV.NXT + RCV.WND.
+    pub(super) rcv_edge: Seq,
+    /// Bytes the session holds unprocessed.
+    pub(super) backlog: u32,
+    /// Where the peer's FIN is, once it came.
+    pub(super) fin_at: Option<Seq>,
+    pub(super) waiting: Waiting,
+    pub(super) ack_due: AckDue,
+    /// Data segments since the last ACK.
+    pub(super) unacknowledged: u8,
+    /// Last.ACK.sent (RFC 7323 section 4.3).
+    pub(super) last_ack: Seq,
+
+    /// Timestamps were negotiated.
+    pub(super) timestamps: bool,
+    pub(super) timestamp_offset: u32,
+    /// TS.Recent, and when it was taken.
+    pub(super) ts_recent: u32,
+    pub(super) ts_recent_at: Micros,
+    /// SACK was negotiated.
+    pub(super) sack: bool,
+    /// Shift of the windows the peer sends; none without the option.
+    pub(super) snd_scale: Option<u8>,
+    /// Shift of ours.
+    pub(super) rcv_scale: u8,
+    /// Most payload bytes of a segment, timestamps considered.
+    pub(super) mss: u32,
+
+    pub(super) iss: Seq,
+    /// SND.UNA; the extents begin here.
+    pub(super) snd_una: Seq,
+    /// SND.NXT: what is sent next. A timeout sets it back to SND.UNA.
+    pub(super) snd_nxt: Seq,
+    /// The highest SND.NXT there was: what may be acknowledged.
+    pub(super) snd_max: Seq,
+    /// After the last byte placed.
+    pub(super) snd_end: Seq,
+    /// SND.WND and the segment it came with.
+    pub(super) snd_wnd: u32,
+    pub(super) snd_wl1: Seq,
+    pub(super) snd_wl2: Seq,
+    /// MAX.SND.WND (RFC 5961 section 5).
+    pub(super) snd_wnd_max: u32,
+    pub(super) extents: Extents,
+    /// FIN goes out behind the last byte placed.
+    pub(super) finishing: bool,
+    pub(super) congestion: Congestion,
+    /// The segment at SND.UNA has to be sent again now.
+    pub(super) resend: bool,
+    /// One byte (or what fits) has to be sent into a closed or tiny window now.
+    pub(super) probe: bool,
+
+    pub(super) rtt: Rtt,
+    /// The byte whose acknowledgement is timed, and since when (Karn: never one sent twice).
+    pub(super) timed: Option<(Seq, Micros)>,
+    /// When data was last sent.
+    pub(super) sent_at: Micros,
+    /// Retransmission or persist timer.
+    pub(super) rto_at: Micros,
+    /// Delayed-ACK timer.
+    pub(super) ack_at: Micros,
+    /// FIN-WAIT-2 or TIME-WAIT ends.
+    pub(super) state_at: Micros,
+    /// What the wheel has for this record; may be earlier than needed.
+    pub(super) wheel_at: Micros,
+    /// When the next challenge ACK may be sent.
+    pub(super) challenge_at: Micros,
+    /// Timeouts since the peer said anything.
+    pub(super) silent: u8,
+    /// On the ready list.
+    pub(super) ready: bool,
+}
+
+impl Conn {
+    /// The first of the three timers.
+    pub(super) fn deadline(&self) -> Micros {
+        self.rto_at.min(self.ack_at).min(self.state_at)
+    }
+
+    /// Sequence numbers in flight.
+    pub(super) fn in_flight(&self) -> u32 {
+        positive(self.snd_nxt.since(self.snd_una))
+    }
+
+    /// Bytes placed and not acknowledged.
+    pub(super) fn outstanding(&self) -> u32 {
+        positive(self.snd_end.since(self.snd_una))
+    }
+
+    /// The last sequence number there is to send: FIN counts when it is due.
+    pub(super) fn snd_limit(&self) -> Seq {
+        self.snd_end + u32::from(self.finishing)
+    }
+
+    /// Whether something was placed that has not been sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.snd_nxt.before(self.snd_limit())
+    }
+
+    /// Whether our FIN was sent and acknowledged.
+    pub(super) fn fin_acked(&self) -> bool {
+        self.finishing && self.snd_una == self.snd_end + 1
+    }
+
+    /// Bytes that may be in flight: the smaller of both windows.
+    pub(super) fn send_window(&self) -> u32 {
+        self.snd_wnd.min(self.congestion.window(self.mss))
+    }
+
+    /// Our timestamp clock: milliseconds (RFC 7323 section 5.4).
+    pub(super) fn ts_now(&self, now: Micros) -> u32 {
+        super::isn::low(now.0 / 1_000).wrapping_add(self.timestamp_offset)
+    }
+}
+
+/// A signed distance as a length; nothing when it is negative.
+pub(super) fn positive(distance: i32) -> u32 {
+    u32::try_from(distance).unwrap_or(0)
+}

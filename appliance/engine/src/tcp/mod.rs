@@ -1,0 +1,337 @@
+//! TCP, the server's side, without input or output of its own: segments and the time go in, segments
+//! come out when [`Tcp::send`] is handed a port.
+//!
+//! Below stands `wire`, above the sessions. A received payload is not copied: the [`Receipt`] says
+//! where in the frame the new in-order bytes are. Bytes to send are not held: [`Tcp::place`] notes
+//! where they can be read ([`Source`]), as often as needed, until they are acknowledged.
+//!
+//! Owned by one data core. Demultiplexing is one hash lookup, timers are a wheel, records a slab;
+//! nothing is allocated after `new`.
+//!
+//! Invariants: a connection that was reported `opened` is reported `closed` exactly once, unless it
+//! was aborted; its slot is not used again before. Every queue is bounded: half-open connections
+//! (the oldest makes room), TIME-WAIT (the oldest is forgotten), pieces out of order (dropped, the
+//! peer sends them again), replies to strangers (dropped). Each of these moves a counter.
+//!
+//! RFC 9293 (TCP), 5681, 6582, 6928, 3042 (congestion), 6298 (RTO), 7323 (timestamps, window scale,
+//! PAWS), 2018 (SACK blocks sent; received ones are not used yet), 5961 (blind attacks), 6528 (ISN).
+
+mod congestion;
+mod conn;
+mod extents;
+mod handshake;
+mod isn;
+mod reassembly;
+mod receive;
+mod acked;
+mod replies;
+mod rtt;
+mod send;
+mod timers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::memory::slab::Slab;
+use crate::metrics::catalog::Metric;
+use crate::metrics::counters::Counters;
+use crate::tcp::conn::{AckDue, Conn, State};
+use crate::tcp::reassembly::Pieces;
+use crate::tcp::replies::Replies;
+use crate::timer::Wheel;
+use crate::units::{ConnId, Micros};
+use crate::wire::segment::{Flow, Segment};
+
+/// Sizes and addresses.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses and ports we answer for.
+    pub listen: Vec<SocketAddr>,
+    /// Connection records, half-open ones and TIME-WAIT included.
+    pub connections_max: u32,
+    /// Half-open connections; one more makes the oldest go.
+    pub half_open_max: u32,
+    /// Records in TIME-WAIT; one more makes the oldest go.
+    pub time_wait_max: u32,
+    /// Bytes a player may send before we have processed them.
+    pub receive_window: u32,
+    /// Buffers of 1460 bytes for what comes out of order.
+    pub pieces: u32,
+    /// Random numbers nobody outside knows; the same on all cores of an appliance.
+    pub secret: [u64; 2],
+}
+
+/// Where bytes to send are read from. What tag and position mean is the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Which stream.
+    pub tag: u32,
+    /// Where in it.
+    pub position: u64,
+}
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Both sides finished.
+    Finished,
+    /// The peer sent RST.
+    Reset,
+    /// The peer stopped acknowledging or never finished.
+    TimedOut,
+}
+
+/// What a segment changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The connection.
+    pub id: ConnId,
+    /// The handshake was completed by this segment.
+    pub opened: bool,
+    /// It acknowledged something new, or opened the window.
+    pub acked: bool,
+    /// Where in the frame new bytes of the stream are; empty when there are none.
+    pub data: Range<usize>,
+    /// Bytes that had come early follow them: see [`Tcp::take_reassembled`].
+    pub reassembled: bool,
+    /// The peer will send no more.
+    pub finished: bool,
+    /// The connection is gone.
+    pub closed: Option<CloseReason>,
+}
+
+/// What to do with a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It belongs to a connection.
+    Flow(Receipt),
+    /// It belongs to no connection of this core: try another core, or [`Tcp::refuse`] it.
+    Unknown,
+    /// Nothing more.
+    Done,
+}
+
+/// How [`Tcp::send`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything that may be sent now was sent.
+    Done,
+    /// The port is full; the connection is on the ready list.
+    NoRoom,
+    /// A source no longer has bytes that must be sent: abort the connection.
+    Lost,
+}
+
+/// All connections of one core.
+#[derive(Debug)]
+pub struct Tcp {
+    config: Config,
+    conns: Slab<Conn>,
+    by_flow: HashMap<Flow, u32, ahash::RandomState>,
+    pieces: Pieces,
+    wheel: Wheel,
+    ready: VecDeque<ConnId>,
+    replies: Replies,
+    /// Half-open connections, oldest first; some may have gone on since.
+    half_open: VecDeque<ConnId>,
+    half_open_count: u32,
+    /// TIME-WAIT, oldest first; some may be gone.
+    time_wait: VecDeque<ConnId>,
+    time_wait_count: u32,
+    counters: Counters,
+}
+
+impl Tcp {
+    /// Takes all memory for `config`.
+    pub fn new(config: Config, counters: Counters) -> Tcp {
+        let max = config.connections_max;
+        let [one, two] = config.secret;
+        let hasher =
+            ahash::RandomState::with_seeds(one, two, one.rotate_left(32), two.rotate_left(32));
+        Tcp {
+            conns: Slab::new(max),
+            // Twice as many as are used: removed entries are swept up in place, without allocating.
+            by_flow: HashMap::with_capacity_and_hasher(max as usize * 2, hasher),
+            pieces: Pieces::new(config.pieces),
+            wheel: Wheel::new(max),
+            ready: VecDeque::with_capacity(max as usize * 2),
+            replies: Replies::new(),
+            half_open: VecDeque::with_capacity(config.half_open_max as usize * 2),
+            half_open_count: 0,
+            time_wait: VecDeque::with_capacity(config.time_wait_max as usize * 2),
+            time_wait_count: 0,
+            counters,
+            config,
+        }
+    }
+
+    /// Connections open or half open; TIME-WAIT is not counted.
+    pub fn count(&self) -> usize {
+        self.conns.count() - self.time_wait_count as usize
+    }
+
+    /// Records in TIME-WAIT.
+    pub fn time_wait_count(&self) -> u32 {
+        self.time_wait_count
+    }
+
+    /// The other end of a connection.
+    pub fn remote(&self, id: ConnId) -> Option<SocketAddr> {
+        self.conns.get(id).map(|conn| conn.flow.remote)
+    }
+
+    /// Takes one segment and the frame it was read from.
+    pub fn receive(&mut self, now: Micros, frame: &[u8], segment: &Segment) -> Verdict {
+        if let Some(&slot) = self.by_flow.get(&segment.flow) {
+            self.counters.inc(Metric::TcpSegmentsIn);
+            return self.on_segment(now, slot, frame, segment);
+        }
+        if !self.config.listen.contains(&segment.flow.local) {
+            self.counters.inc(Metric::WireNotOurs);
+            return Verdict::Done;
+        }
+        self.counters.inc(Metric::TcpSegmentsIn);
+        let flags = segment.flags;
+        // RFC 9293 section 3.10.7.2: LISTEN.
+        if flags.rst {
+            return Verdict::Done;
+        }
+        if flags.ack {
+            return Verdict::Unknown;
+        }
+        if flags.syn {
+            self.on_syn(now, segment);
+        }
+        Verdict::Done
+    }
+
+    /// Copies bytes that had come early and are now in order; 0 when there are no more.
+    pub fn take_reassembled(&mut self, id: ConnId, out: &mut [u8]) -> usize {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return 0;
+        };
+        let count = self.pieces.take(&mut conn.waiting, conn.delivered, out);
+        conn.delivered = conn.delivered + u32::try_from(count).unwrap_or(0);
+        if count == 0 && conn.state == State::TimeWait {
+            self.pieces.clear(&mut conn.waiting);
+        }
+        count
+    }
+
+    /// Tells how many bytes the session holds unprocessed: the window offered shrinks by them.
+    pub fn set_backlog(&mut self, id: ConnId, bytes: u32) {
+        let receive_window = self.config.receive_window;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.backlog = bytes;
+        let offered = conn::positive(conn.rcv_edge.since(conn.rcv_nxt));
+        let could = receive_window.saturating_sub(bytes);
+        // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2): worth an ACK of its own
+        // only when the window grows by two segments, or half of all there is.
+        if could >= offered + (2 * conn.mss).min(receive_window / 2) {
+            conn.ack_due = AckDue::Now;
+            self.make_ready(id);
+        }
+    }
+
+    /// Bytes that may be placed and would be sent now.
+    pub fn sendable(&self, id: ConnId) -> u32 {
+        let Some(conn) = self.conns.get(id) else {
+            return 0;
+        };
+        if !conn.state.sends() || conn.finishing {
+            return 0;
+        }
+        conn.send_window().saturating_sub(conn.outstanding())
+    }
+
+    /// Appends `length` bytes at `source` to the stream; false when the connection takes no more
+    /// now: too many separate runs, or it is closing.
+    pub fn place(&mut self, id: ConnId, source: Source, length: u32) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return false;
+        };
+        if !conn.state.sends() || conn.finishing || !conn.extents.push(source, length) {
+            return false;
+        }
+        conn.snd_end = conn.snd_end + length;
+        true
+    }
+
+    /// Bytes placed and not acknowledged.
+    pub fn outstanding(&self, id: ConnId) -> u32 {
+        self.conns.get(id).map_or(0, Conn::outstanding)
+    }
+
+    /// Lowest position of `tag` that is not acknowledged.
+    pub fn first_unacked(&self, id: ConnId, tag: u32) -> Option<u64> {
+        self.conns.get(id)?.extents.first_of(tag)
+    }
+
+    /// Sends FIN behind what is placed (RFC 9293 section 3.10.4).
+    pub fn finish(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if conn.finishing || !conn.state.sends() {
+            return;
+        }
+        conn.finishing = true;
+        conn.state = match conn.state {
+            State::CloseWait => State::LastAck,
+            _ => State::FinWait1,
+        };
+        self.make_ready(id);
+    }
+
+    /// Ends the connection with a RST (RFC 9293 section 3.10.5). It is not reported closed.
+    pub fn abort(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let (flow, link) = (conn.flow, conn.link);
+        let reset = replies::reset(flow, link, conn.snd_nxt, Some(conn.rcv_nxt));
+        self.replies.push(reset, &self.counters);
+        self.counters.inc(Metric::TcpAborted);
+        self.remove(id);
+    }
+
+    /// The next connection that has something to send.
+    pub fn next_ready(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.ready = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn make_ready(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.ready
+        {
+            conn.ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Forgets a connection.
+    fn remove(&mut self, id: ConnId) {
+        let Some(mut conn) = self.conns.remove(id) else {
+            return;
+        };
+        self.by_flow.remove(&conn.flow);
+        self.pieces.clear(&mut conn.waiting);
+        self.wheel.cancel(id.slot);
+        match conn.state {
+            State::SynReceived => self.half_open_count -= 1,
+            State::TimeWait => self.time_wait_count -= 1,
+            _ => {}
+        }
+    }
+}

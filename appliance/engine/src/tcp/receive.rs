@@ -1,0 +1,358 @@
+//! A segment for a connection there is: RFC 9293 section 3.10.7.4, step by step, with the checks of
+//! RFC 7323 section 5 and RFC 5961.
+
+use crate::metrics::catalog::Metric;
+use crate::tcp::conn::{AckDue, Conn, State, positive};
+use crate::tcp::{CloseReason, Receipt, Tcp, Verdict};
+use crate::units::{ConnId, Micros};
+use crate::wire::segment::Segment;
+use crate::wire::seq::Seq;
+
+/// Longest time an ACK is held back (RFC 9293 section 3.8.6.3 allows 500 ms).
+const ACK_DELAY: Micros = Micros::from_millis(40);
+
+/// Data segments that are acknowledged at the latest together (same section).
+const ACK_EVERY: u8 = 2;
+
+/// Time between two challenge ACKs of a connection (RFC 5961 section 7; a limit of its own for each
+/// connection tells an outsider nothing about the others).
+const CHALLENGE_PERIOD: Micros = Micros::from_millis(500);
+
+/// Age at which TS.Recent means nothing any more (RFC 7323 section 5.5).
+const TS_RECENT_MAX: Micros = Micros::from_secs(24 * 24 * 3600);
+
+/// What the first checks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judgement {
+    /// Goes on to the ACK.
+    Take,
+    /// Say nothing.
+    Drop,
+    /// Not acceptable: say where we are.
+    Acknowledge,
+    /// Suspicious: say where we are, but not too often.
+    Challenge,
+    /// A valid RST.
+    Reset,
+}
+
+impl Tcp {
+    pub(super) fn on_segment(
+        &mut self,
+        now: Micros,
+        slot: u32,
+        frame: &[u8],
+        segment: &Segment,
+    ) -> Verdict {
+        let Some((id, conn)) = self.conns.at(slot) else {
+            return Verdict::Done;
+        };
+        if conn.state == State::TimeWait {
+            return self.on_time_wait(now, id, frame, segment);
+        }
+        match judge(conn, now, segment) {
+            Judgement::Take => {}
+            Judgement::Drop => return Verdict::Done,
+            Judgement::Challenge => return self.challenge(now, id),
+            Judgement::Acknowledge => {
+                self.counters.inc(Metric::TcpDuplicates);
+                conn.ack_due = AckDue::Now;
+                self.make_ready(id);
+                return Verdict::Done;
+            }
+            Judgement::Reset => {
+                let opened = conn.state != State::SynReceived;
+                self.counters.inc(Metric::TcpReset);
+                self.remove(id);
+                return if opened {
+                    closed(id, CloseReason::Reset)
+                } else {
+                    Verdict::Done
+                };
+            }
+        }
+        let mut receipt = nothing(id);
+        if conn.state == State::SynReceived {
+            if segment.ack != conn.snd_max {
+                self.refuse(segment);
+                return Verdict::Done;
+            }
+            self.establish(now, id, segment);
+            receipt.opened = true;
+        }
+        if !self.on_ack(now, id, segment, &mut receipt) {
+            // The handshake has just been completed: that has to be told.
+            return if receipt.opened {
+                Verdict::Flow(receipt)
+            } else {
+                self.challenge(now, id)
+            };
+        }
+        if self.on_fin_acked(now, id, &mut receipt) {
+            return Verdict::Flow(receipt);
+        }
+        self.on_text(now, id, frame, segment, &mut receipt);
+        self.arm(id);
+        Verdict::Flow(receipt)
+    }
+
+    /// RFC 9293 section 3.10.7.4 in TIME-WAIT; RFC 6191 for the SYN; RFC 1337: a RST is ignored.
+    fn on_time_wait(
+        &mut self,
+        now: Micros,
+        id: ConnId,
+        frame: &[u8],
+        segment: &Segment,
+    ) -> Verdict {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return Verdict::Done;
+        };
+        let flags = segment.flags;
+        if flags.rst {
+            return Verdict::Done;
+        }
+        if flags.syn && !flags.ack && segment.seq.after(conn.rcv_nxt) {
+            self.remove(id);
+            return self.receive(now, frame, segment);
+        }
+        if flags.fin || segment.sequence_length() > 0 {
+            conn.ack_due = AckDue::Now;
+            // Not restarted, as the RFC would have it: the queue is in order of time, and a minute
+            // outlives the peer's retransmissions.
+            self.make_ready(id);
+        }
+        Verdict::Done
+    }
+
+    /// RFC 5961: an ACK that says where we are; a peer that really lost its state answers with RST.
+    fn challenge(&mut self, now: Micros, id: ConnId) -> Verdict {
+        if let Some(conn) = self.conns.get_mut(id)
+            && now >= conn.challenge_at
+        {
+            conn.challenge_at = now + CHALLENGE_PERIOD;
+            conn.ack_due = AckDue::Now;
+            self.counters.inc(Metric::TcpChallengeAcks);
+            self.make_ready(id);
+        }
+        Verdict::Done
+    }
+
+    /// What the acknowledgment of our FIN changes; true when the connection needs nothing more.
+    fn on_fin_acked(&mut self, now: Micros, id: ConnId, receipt: &mut Receipt) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return true;
+        };
+        if !conn.fin_acked() {
+            return false;
+        }
+        match conn.state {
+            State::FinWait1 => {
+                conn.state = State::FinWait2;
+                conn.state_at = now + super::timers::FIN_WAIT_2;
+                false
+            }
+            State::Closing => {
+                receipt.closed = Some(CloseReason::Finished);
+                self.enter_time_wait(now, id);
+                true
+            }
+            State::LastAck => {
+                receipt.closed = Some(CloseReason::Finished);
+                self.counters.inc(Metric::TcpClosed);
+                self.remove(id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Payload and FIN.
+    fn on_text(
+        &mut self,
+        now: Micros,
+        id: ConnId,
+        frame: &[u8],
+        segment: &Segment,
+        receipt: &mut Receipt,
+    ) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if !conn.state.receives() {
+            // The peer has finished: what comes now is old.
+            if segment.sequence_length() > 0 {
+                conn.ack_due = AckDue::Now;
+                self.make_ready(id);
+            }
+            return;
+        }
+        let payload_at = &segment.payload_at;
+        // Only what lies in the window (section 3.10.7.4, first): from RCV.NXT to the right edge.
+        let skip = payload_at
+            .len()
+            .min(positive(conn.rcv_nxt.since(segment.seq)) as usize);
+        let fits = positive(conn.rcv_edge.since(segment.seq)) as usize;
+        let payload = payload_at.start + skip..payload_at.end.min(payload_at.start + fits);
+        let first = segment.seq + low(skip);
+        if segment.flags.fin && payload.end == payload_at.end {
+            conn.fin_at = Some(segment.seq + low(payload_at.len()));
+        }
+        if !payload.is_empty() && first == conn.rcv_nxt {
+            self.take_in_order(now, id, payload, receipt);
+        } else if !payload.is_empty() {
+            self.keep_early(id, first, frame.get(payload).unwrap_or_default());
+        } else if !payload_at.is_empty() {
+            self.counters.inc(Metric::TcpDuplicates);
+            conn.ack_due = AckDue::Now;
+        }
+        self.take_fin(now, id, receipt);
+        if self
+            .conns
+            .get(id)
+            .is_some_and(|conn| conn.ack_due == AckDue::Now)
+        {
+            self.make_ready(id);
+        }
+    }
+
+    fn take_in_order(
+        &mut self,
+        now: Micros,
+        id: ConnId,
+        payload: std::ops::Range<usize>,
+        receipt: &mut Receipt,
+    ) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.rcv_nxt = conn.rcv_nxt + low(payload.len());
+        conn.delivered = conn.rcv_nxt;
+        receipt.data = payload;
+        if !conn.waiting.is_empty() {
+            // A hole was filled, wholly or in part: RFC 5681 section 4.2 wants an ACK at once.
+            let reach = self.pieces.reach(&conn.waiting, conn.rcv_nxt);
+            receipt.reassembled = reach != conn.rcv_nxt;
+            conn.rcv_nxt = reach;
+            conn.ack_due = AckDue::Now;
+            return;
+        }
+        conn.unacknowledged += 1;
+        if conn.unacknowledged >= ACK_EVERY {
+            conn.ack_due = AckDue::Now;
+        } else if conn.ack_due == AckDue::None {
+            conn.ack_due = AckDue::Delayed;
+            conn.ack_at = now + ACK_DELAY;
+        }
+    }
+
+    /// Out of order: kept if there is room, and told at once (RFC 5681 section 4.2).
+    fn keep_early(&mut self, id: ConnId, first: Seq, payload: &[u8]) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.ack_due = AckDue::Now;
+        let kept = self.pieces.insert(&mut conn.waiting, first, payload);
+        self.counters.inc(if kept {
+            Metric::TcpOutOfOrder
+        } else {
+            Metric::TcpOutOfOrderDropped
+        });
+    }
+
+    /// The FIN, once everything before it is here (section 3.10.7.4, eighth).
+    fn take_fin(&mut self, now: Micros, id: ConnId, receipt: &mut Receipt) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if conn.fin_at != Some(conn.rcv_nxt) {
+            return;
+        }
+        conn.rcv_nxt = conn.rcv_nxt + 1;
+        conn.ack_due = AckDue::Now;
+        receipt.finished = true;
+        match conn.state {
+            State::Established => conn.state = State::CloseWait,
+            State::FinWait1 => conn.state = State::Closing,
+            State::FinWait2 => {
+                receipt.closed = Some(CloseReason::Finished);
+                self.enter_time_wait(now, id);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The checks before the ACK: PAWS, sequence numbers, RST, SYN, and that there is an ACK.
+fn judge(conn: &Conn, now: Micros, segment: &Segment) -> Judgement {
+    let flags = segment.flags;
+    // RFC 7323 section 5.3, R1.
+    if let Some((value, _)) = segment.options.timestamps
+        && conn.timestamps
+        && !flags.rst
+        && Seq(value).before(Seq(conn.ts_recent))
+        && now.since(conn.ts_recent_at) < TS_RECENT_MAX
+    {
+        return Judgement::Acknowledge;
+    }
+    if !is_acceptable(conn, segment) {
+        return match flags {
+            _ if flags.rst => Judgement::Drop,
+            _ if flags.syn && conn.state != State::SynReceived => Judgement::Challenge,
+            _ => Judgement::Acknowledge,
+        };
+    }
+    if flags.rst {
+        // RFC 5961 section 3.2: only the exact number is believed.
+        return if segment.seq == conn.rcv_nxt {
+            Judgement::Reset
+        } else {
+            Judgement::Challenge
+        };
+    }
+    if flags.syn {
+        // RFC 5961 section 4.2.
+        return Judgement::Challenge;
+    }
+    if flags.ack {
+        Judgement::Take
+    } else {
+        Judgement::Drop
+    }
+}
+
+/// RFC 9293 section 3.10.7.4, first: does any of it lie in the window?
+fn is_acceptable(conn: &Conn, segment: &Segment) -> bool {
+    let window = positive(conn.rcv_edge.since(conn.rcv_nxt));
+    let length = segment.sequence_length();
+    if length == 0 {
+        return segment.seq == conn.rcv_nxt || segment.seq.within(conn.rcv_nxt, window);
+    }
+    let last = segment.seq + (length - 1);
+    let spans = segment.seq.before(conn.rcv_nxt) && last.after(conn.rcv_nxt);
+    window > 0
+        && (segment.seq.within(conn.rcv_nxt, window) || last.within(conn.rcv_nxt, window) || spans)
+}
+
+/// Payload lengths fit 16 bits.
+fn low(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(0)
+}
+
+fn nothing(id: ConnId) -> Receipt {
+    Receipt {
+        id,
+        opened: false,
+        acked: false,
+        data: 0..0,
+        reassembled: false,
+        finished: false,
+        closed: None,
+    }
+}
+
+fn closed(id: ConnId, reason: CloseReason) -> Verdict {
+    Verdict::Flow(Receipt {
+        closed: Some(reason),
+        ..nothing(id)
+    })
+}

@@ -1,0 +1,9 @@
+//! Scripted segments: what a raw peer sends, and what has to come back, by the clock.
+
+mod attacks;
+mod close;
+mod handshake;
+mod peer;
+mod receiving;
+mod sending;
+mod smoltcp;

@@ -1,0 +1,178 @@
+//! What happens by the clock: retransmission and persist timer, delayed ACKs, FIN-WAIT-2, TIME-WAIT.
+//!
+//! A record has one entry in the wheel, for the first of its deadlines. A deadline that moves away
+//! leaves the entry where it is: it fires, finds nothing due and is set anew.
+
+use crate::metrics::catalog::Metric;
+use crate::tcp::conn::{AckDue, Conn, State};
+use crate::tcp::{CloseReason, Tcp};
+use crate::units::{ConnId, Micros};
+
+/// How long a connection whose peer does not finish is kept (Linux: tcp_fin_timeout).
+pub(super) const FIN_WAIT_2: Micros = Micros::from_secs(60);
+
+/// 2 MSL, with Linux's idea of a segment's lifetime instead of RFC 9293's two minutes.
+const TIME_WAIT: Micros = Micros::from_secs(60);
+
+/// Timeouts without any answer after which a peer is gone: at least 200 seconds (RFC 1122 section
+/// 4.2.3.5 wants 100 or more).
+const TIMEOUTS_MAX: u8 = 10;
+
+/// The same for the answer to a SYN: about a minute (Linux: tcp_synack_retries).
+const SYN_TIMEOUTS_MAX: u8 = 5;
+
+impl Tcp {
+    /// Acts on one deadline that has passed. Call until it answers none; what it gives is a
+    /// connection that is gone.
+    pub fn on_timers(&mut self, now: Micros) -> Option<(ConnId, CloseReason)> {
+        while let Some(slot) = self.wheel.expire(now) {
+            let Some((id, conn)) = self.conns.at(slot) else {
+                continue;
+            };
+            conn.wheel_at = Micros::NEVER;
+            if conn.ack_at <= now {
+                conn.ack_at = Micros::NEVER;
+                conn.ack_due = AckDue::Now;
+                self.make_ready(id);
+            }
+            if let Some(reason) = self.on_deadlines(now, id) {
+                return Some((id, reason));
+            }
+            self.arm(id);
+        }
+        self.end_time_waits(now);
+        None
+    }
+
+    /// When `on_timers` has to be called at the latest.
+    pub fn poll_at(&self) -> Micros {
+        let waiting = self.time_wait.front().and_then(|&id| self.conns.get(id));
+        self.wheel
+            .poll_at()
+            .min(waiting.map_or(Micros::NEVER, |conn| conn.state_at))
+    }
+
+    /// Sees to it that the wheel fires in time for `id`.
+    pub(super) fn arm(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let deadline = match conn.state {
+            State::TimeWait => Micros::NEVER,
+            _ => conn.deadline(),
+        };
+        if deadline < conn.wheel_at {
+            conn.wheel_at = deadline;
+            self.wheel.schedule(id.slot, deadline);
+        }
+    }
+
+    /// The two deadlines that may end a connection.
+    fn on_deadlines(&mut self, now: Micros, id: ConnId) -> Option<CloseReason> {
+        let conn = self.conns.get_mut(id)?;
+        if conn.state == State::FinWait2 && conn.state_at <= now {
+            self.counters.inc(Metric::TcpTimedOut);
+            self.remove(id);
+            return Some(CloseReason::TimedOut);
+        }
+        if conn.rto_at > now {
+            return None;
+        }
+        conn.rto_at = Micros::NEVER;
+        conn.silent += 1;
+        let half_open = conn.state == State::SynReceived;
+        if conn.silent
+            > if half_open {
+                SYN_TIMEOUTS_MAX
+            } else {
+                TIMEOUTS_MAX
+            }
+        {
+            self.counters.inc(Metric::TcpTimedOut);
+            self.remove(id);
+            return (!half_open).then_some(CloseReason::TimedOut);
+        }
+        if is_persisting(conn) {
+            conn.probe = true;
+        } else {
+            self.counters.inc(Metric::TcpTimeouts);
+            time_out(conn);
+        }
+        conn.rtt.back_off();
+        self.make_ready(id);
+        None
+    }
+
+    /// The connection has nothing more to say and keeps its record only to answer late segments.
+    pub(super) fn enter_time_wait(&mut self, now: Micros, id: ConnId) {
+        self.counters.inc(Metric::TcpClosed);
+        if self.time_wait_count >= self.config.time_wait_max {
+            self.drop_oldest_time_wait();
+        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.state = State::TimeWait;
+        conn.state_at = now + TIME_WAIT;
+        conn.rto_at = Micros::NEVER;
+        conn.ack_at = Micros::NEVER;
+        // What filled up with the FIN is still to be taken; the rest is void.
+        if self.pieces.reach(&conn.waiting, conn.delivered) == conn.delivered {
+            self.pieces.clear(&mut conn.waiting);
+        }
+        self.wheel.cancel(id.slot);
+        self.time_wait_count += 1;
+        if self.time_wait.len() == self.time_wait.capacity() {
+            self.drop_oldest_time_wait();
+        }
+        self.time_wait.push_back(id);
+        self.make_ready(id);
+    }
+
+    fn end_time_waits(&mut self, now: Micros) {
+        while let Some(&id) = self.time_wait.front() {
+            if self.conns.get(id).is_some_and(|conn| conn.state_at > now) {
+                return;
+            }
+            self.remove_time_wait(id);
+            self.time_wait.pop_front();
+        }
+    }
+
+    pub(super) fn drop_oldest_time_wait(&mut self) {
+        while let Some(id) = self.time_wait.pop_front() {
+            if self.conns.get(id).is_some() {
+                return self.remove_time_wait(id);
+            }
+        }
+    }
+
+    fn remove_time_wait(&mut self, id: ConnId) {
+        if self
+            .conns
+            .get(id)
+            .is_some_and(|conn| conn.state == State::TimeWait)
+        {
+            self.remove(id);
+        }
+    }
+}
+
+/// Whether the timer is the persist timer: there is something to send and no window for it.
+fn is_persisting(conn: &Conn) -> bool {
+    conn.state != State::SynReceived && conn.has_unsent() && conn.in_flight() == 0
+}
+
+/// RFC 6298 section 5.4 to 5.7: everything from SND.UNA on is taken for lost.
+fn time_out(conn: &mut Conn) {
+    if conn.state == State::SynReceived {
+        conn.ack_due = AckDue::Now;
+        return;
+    }
+    let flight = super::conn::positive(conn.snd_max.since(conn.snd_una));
+    conn.congestion
+        .on_timeout(flight, conn.mss, conn.rtt.timeouts() == 0);
+    conn.snd_nxt = conn.snd_una;
+    conn.timed = None;
+    conn.resend = false;
+}
