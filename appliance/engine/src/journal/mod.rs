@@ -337,7 +337,7 @@ impl<S: Store> JournalCore<S> {
             .set(Metric::JournalHunts, self.hunts.count() as u64);
         self.counters
             .set(Metric::RingBroadcastFill, self.sinks.fill_percent());
-        if self.health.failed && now >= self.health.heal_at && self.delivery.is_done(&self.draft) {
+        if self.health.failed && now >= self.health.heal_at {
             self.health.heal_at = now + HEAL_PERIOD;
             if self.heal().is_err() {
                 self.counters.inc(Metric::JournalStoreErrors);

@@ -60,6 +60,23 @@ fn a_batch_that_fails_is_taken_back_whole() {
 }
 
 #[test]
+fn a_full_sink_does_not_delay_the_healing() {
+    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 700);
+    rig.publish(0, 1, "h", "1");
+    rig.run(0);
+    rig.store.set_fault(Fault::CommitAfterWrite);
+    for token in 0..200 {
+        rig.publish(0, token, "h", "2");
+    }
+    assert!(rig.turn().busy);
+    rig.store.set_fault(Fault::None);
+    rig.wait(1_100);
+    assert!(rig.turn().busy, "the ring is still full");
+    assert_eq!(rig.count(Metric::JournalHealthy), 1);
+    assert_eq!(rig.restart().recover("h", "", 1), (true, 1, String::new()));
+}
+
+#[test]
 fn a_read_that_fails_is_refused() {
     let mut rig = Rig::new();
     rig.publish(CONTROL, 1, "h", "1");
