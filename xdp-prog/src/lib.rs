@@ -1,1 +1,10 @@
-//! Steers game traffic into AF_XDP sockets.
+//! Between the wire and a data core: the XDP program that steers game traffic, its loader, and the
+//! AF_XDP socket behind the engine's `Port`.
+//!
+//! [`steering`] attaches `bpf/steer.bpf.c` and tells it which socket serves which queue; [`port`] is
+//! one such socket; [`error`] says what is wrong and what helps.
+
+pub mod error;
+pub mod port;
+pub mod steering;
+pub mod verdict;

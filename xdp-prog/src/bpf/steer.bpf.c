@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Steers TCP to our addresses and ports into the AF_XDP socket of its queue and leaves everything
+ * else to the kernel. The first thing a received frame meets; next is `port.rs`.
+ *
+ * Nothing that is ours ever reaches the kernel's TCP, which would answer it with a RST: without a
+ * socket it is dropped. Nothing else is ever dropped.
+ *
+ * Understands Ethernet, one 802.1Q tag, IPv4 with options, IPv6 with up to four extension headers.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer.h"
+
+#define QUEUES_MAX 64
+#define LISTENERS_MAX 256
+#define EXTENSIONS_MAX 4
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LISTENERS_MAX);
+	__type(key, struct listener);
+	__type(value, __u8);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VERDICTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} verdicts SEC(".maps");
+
+struct vlan_header {
+	__be16 tag;
+	__be16 protocol;
+};
+
+/* RFC 8200 sections 4.3, 4.4, 4.6: all begin alike. */
+struct extension {
+	__u8 next;
+	__u8 length; /* in 8 bytes, not counting the first 8 */
+};
+
+struct fragment {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset; /* 13 bits of offset, 2 reserved, more fragments */
+	__be32 id;
+};
+
+static __always_inline int count(__u32 verdict, int action)
+{
+	__u64 *counter = bpf_map_lookup_elem(&verdicts, &verdict);
+
+	if (counter)
+		*counter += 1;
+	return action;
+}
+
+/* Looks at the port in the first bytes of a TCP header. */
+static __always_inline int is_ours(struct listener *listener, void *header, void *end, int *ours)
+{
+	struct tcphdr *tcp = header;
+
+	/* Source and destination port; a first fragment may hold no more than 8 bytes. */
+	if (header + 4 > end)
+		return 0;
+	listener->port = tcp->dest;
+	*ours = bpf_map_lookup_elem(&listeners, listener) != 0;
+	return 1;
+}
+
+static __always_inline int steer(struct xdp_md *context, struct listener *listener, void *header,
+				 void *end)
+{
+	int ours;
+	int action;
+
+	if (!is_ours(listener, header, end, &ours))
+		return count(PASS_SHORT, XDP_PASS);
+	if (!ours)
+		return count(PASS_NOT_OURS, XDP_PASS);
+	action = bpf_redirect_map(&sockets, context->rx_queue_index, XDP_DROP);
+	return count(action == XDP_REDIRECT ? STEERED : DROP_NO_SOCKET, action);
+}
+
+/* What cannot be steered: dropped if it is ours, for the kernel otherwise. */
+static __always_inline int drop_if_ours(struct listener *listener, void *header, void *end,
+					__u32 verdict)
+{
+	int ours;
+
+	if (!is_ours(listener, header, end, &ours))
+		return count(PASS_SHORT, XDP_PASS);
+	return ours ? count(verdict, XDP_DROP) : count(PASS_NOT_OURS, XDP_PASS);
+}
+
+static __always_inline int steer_ipv4(struct xdp_md *context, void *packet, void *end)
+{
+	struct iphdr *ip = packet;
+	struct listener listener = {};
+	void *header;
+
+	if (packet + sizeof(*ip) > end || ip->ihl < 5)
+		return count(PASS_SHORT, XDP_PASS);
+	if (ip->protocol != IPPROTO_TCP)
+		return count(PASS_NOT_TCP, XDP_PASS);
+	listener.address[10] = 0xff;
+	listener.address[11] = 0xff;
+	__builtin_memcpy(&listener.address[12], &ip->daddr, 4);
+	header = packet + ip->ihl * 4;
+	if (ip->frag_off & bpf_htons(0x1fff))
+		return count(PASS_LATER_FRAGMENT, XDP_PASS);
+	if (ip->frag_off & bpf_htons(0x2000))
+		return drop_if_ours(&listener, header, end, DROP_FRAGMENT);
+	return steer(context, &listener, header, end);
+}
+
+static __always_inline int steer_ipv6(struct xdp_md *context, void *packet, void *end)
+{
+	struct ipv6hdr *ip = packet;
+	struct listener listener = {};
+	void *header = packet + sizeof(*ip);
+	__u32 unsteerable = 0;
+	__u8 next;
+
+	if (header > end)
+		return count(PASS_SHORT, XDP_PASS);
+	__builtin_memcpy(listener.address, &ip->daddr, 16);
+	next = ip->nexthdr;
+	if (next == IPPROTO_TCP)
+		return steer(context, &listener, header, end);
+#pragma unroll
+	for (int i = 0; i < EXTENSIONS_MAX; i++) {
+		if (next == IPPROTO_FRAGMENT) {
+			struct fragment *fragment = header;
+
+			if (header + sizeof(*fragment) > end)
+				return count(PASS_SHORT, XDP_PASS);
+			if (fragment->offset & bpf_htons(0xfff8))
+				return count(PASS_LATER_FRAGMENT, XDP_PASS);
+			unsteerable = DROP_FRAGMENT;
+			next = fragment->next;
+			header += sizeof(*fragment);
+		} else if (next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING ||
+			   next == IPPROTO_DSTOPTS) {
+			struct extension *extension = header;
+
+			if (header + sizeof(*extension) > end)
+				return count(PASS_SHORT, XDP_PASS);
+			if (!unsteerable)
+				unsteerable = DROP_EXTENSION;
+			next = extension->next;
+			header += 8 + extension->length * 8;
+		} else {
+			break;
+		}
+	}
+	if (next != IPPROTO_TCP)
+		return count(PASS_NOT_TCP, XDP_PASS);
+	return drop_if_ours(&listener, header, end, unsteerable);
+}
+
+SEC("xdp")
+int steer_frame(struct xdp_md *context)
+{
+	void *end = (void *)(long)context->data_end;
+	void *frame = (void *)(long)context->data;
+	struct ethhdr *ethernet = frame;
+	void *packet = frame + sizeof(*ethernet);
+	__be16 protocol;
+
+	if (packet > end)
+		return count(PASS_SHORT, XDP_PASS);
+	protocol = ethernet->h_proto;
+	if (protocol == bpf_htons(ETH_P_8021Q)) {
+		struct vlan_header *vlan = packet;
+
+		packet += sizeof(*vlan);
+		if (packet > end)
+			return count(PASS_SHORT, XDP_PASS);
+		protocol = vlan->protocol;
+	}
+	if (protocol == bpf_htons(ETH_P_IP))
+		return steer_ipv4(context, packet, end);
+	if (protocol == bpf_htons(ETH_P_IPV6))
+		return steer_ipv6(context, packet, end);
+	return count(PASS_NOT_IP, XDP_PASS);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,460 @@
+//! One NIC queue as an AF_XDP socket: the engine's `Port` on real hardware.
+//!
+//! Owns the UMEM: one half of the frames goes round between the fill and the receive ring, the other
+//! between the send and the completion ring, so neither direction can starve the other. The kernel
+//! owns a frame from `produce` until it comes out of the matching ring; in between nobody here has
+//! its descriptor. That is what the `unsafe` below rests on.
+//!
+//! No system call per frame: one `sendto` starts a whole batch, and only if the driver asks for it
+//! (need-wakeup). Linux: Documentation/networking/af_xdp.rst.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use engine::port::{FRAME_BYTES_MAX, Port, PortStats, RECEIVE_BATCH};
+use xsk_rs::config::{
+    BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
+};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+
+use crate::error::{Error, remedy};
+
+/// Bytes of a UMEM frame: a huge page holds 512.
+const FRAME_SIZE: u32 = 4096;
+
+/// How long a predecessor that is still going may hold the queue.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+
+/// Kicks of one flush at most: the kernel sends a bounded number of frames a kick.
+const KICKS_MAX: u32 = 16;
+
+/// Frames the kernel may send a kick in copy mode (XDP_MAX_TX_SKB_BUDGET, Linux 6.17); 32 without.
+const TX_BUDGET: u32 = 256;
+
+/// Microseconds a system call may poll the NIC (SO_BUSY_POLL), and frames it may take at once.
+const BUSY_POLL_US: i32 = 20;
+const BUSY_POLL_BUDGET: i32 = 64;
+
+/// `linux/if_xdp.h`: the libc crate of today does not have them all.
+const XDP_OPTIONS: i32 = 8;
+const XDP_OPTIONS_ZEROCOPY: u32 = 1;
+const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
+
+/// Whether frames are shared with the NIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// If the driver can; copy mode with a warning otherwise.
+    Auto,
+    /// Or not at all.
+    Require,
+    /// Never.
+    Off,
+}
+
+/// How to open a port.
+#[derive(Debug, Clone, Copy)]
+pub struct PortConfig {
+    /// UMEM frames of 4 KiB, a power of two of at least 128.
+    pub frames: u32,
+    /// Bind mode.
+    pub zero_copy: ZeroCopy,
+    /// Drive the NIC from this thread's system calls instead of from interrupts.
+    pub busy_poll: bool,
+}
+
+/// An AF_XDP socket.
+pub struct XskPort {
+    umem: Umem,
+    fill: FillQueue,
+    completion: CompQueue,
+    rx: RxQueue,
+    tx: TxQueue,
+    /// Frames of the last `receive`; the first `held` count.
+    received: Vec<FrameDesc>,
+    held: usize,
+    /// Frames that may be written.
+    free: Vec<FrameDesc>,
+    /// Frames written since the last flush.
+    written: Vec<FrameDesc>,
+    /// Scratch for the completion ring.
+    completed: Vec<FrameDesc>,
+    /// Entries of the send ring.
+    tx_entries: u32,
+    busy_poll: bool,
+    zero_copy: bool,
+    stats: PortStats,
+}
+
+impl std::fmt::Debug for XskPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (zero_copy, stats) = (self.zero_copy, self.stats);
+        f.debug_struct("XskPort")
+            .field("zero_copy", &zero_copy)
+            .field("stats", &stats)
+            .finish()
+    }
+}
+
+impl XskPort {
+    /// Opens a socket on `queue` of `interface` and gives the NIC all its receive buffers.
+    pub fn open(interface: &str, queue: u32, config: &PortConfig) -> Result<XskPort, Error> {
+        if config.zero_copy != ZeroCopy::Off {
+            match open_with(interface, queue, config, BindFlags::XDP_ZEROCOPY) {
+                Ok(port) => return Ok(port),
+                Err(error) if config.zero_copy == ZeroCopy::Require => return Err(error),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    tracing::warn!("{interface} queue {queue}: copy mode instead of zero-copy");
+                }
+            }
+        }
+        open_with(interface, queue, config, BindFlags::XDP_COPY)
+    }
+
+    /// Whether the kernel says that the socket is in zero-copy mode.
+    pub fn is_zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// Frames that are neither with the kernel nor held here as they should be: always 0.
+    #[doc(hidden)]
+    pub fn frames_here(&self) -> (usize, usize) {
+        (self.held, self.free.len() + self.written.len())
+    }
+
+    /// One system call that lets the kernel receive.
+    fn wake_receive(&mut self) {
+        self.stats.kicks += 1;
+        // Nothing to do about a failure: the next turn tries again.
+        let _ = self.fill.wakeup(self.rx.fd_mut(), 0);
+    }
+
+    /// Entries of the send ring that the kernel has not taken.
+    fn unsent(&mut self) -> u32 {
+        self.tx_entries - self.tx.nb_free_exact().min(self.tx_entries)
+    }
+}
+
+impl AsFd for XskPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // JUSTIFICATION: the crate gives its descriptor as a number only.
+        // SAFETY: the socket lives as long as the queues, which `self` owns.
+        unsafe { BorrowedFd::borrow_raw(self.tx.fd().as_raw_fd()) }
+    }
+}
+
+impl Port for XskPort {
+    fn receive(&mut self) -> usize {
+        // SAFETY: descriptors come from the ring of this socket, whose UMEM is ours.
+        self.held = unsafe { self.rx.consume(&mut self.received) };
+        if self.held == 0 && self.busy_poll {
+            self.wake_receive();
+            // SAFETY: as above.
+            self.held = unsafe { self.rx.consume(&mut self.received) };
+        }
+        self.stats.rx_frames += self.held as u64;
+        self.held
+    }
+
+    fn rx(&mut self, index: usize) -> &mut [u8] {
+        debug_assert!(index < self.held, "only frames of the last receive");
+        let frame = &mut self.received[index];
+        let length = frame.lengths().data();
+        // JUSTIFICATION: the frames lie in memory shared with the kernel.
+        // SAFETY: the frame came out of the receive ring and has not been given back, so the kernel
+        // does not touch it; `&mut self` keeps it from being lent twice.
+        let mut data = unsafe { self.umem.data_mut(frame) };
+        data.cursor().set_pos(length);
+        // The slice lives in the UMEM, not in `data`; it is bounded by the borrow of `self`.
+        let bytes: *mut [u8] = data.contents_mut();
+        // SAFETY: the UMEM outlives `&mut self`, and nobody else has this frame.
+        unsafe { &mut *bytes }
+    }
+
+    fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if held == 0 {
+            return;
+        }
+        // SAFETY: these frames came out of the receive ring and nobody reads them any more. The fill
+        // ring has an entry for each receive frame, so all fit.
+        let given = unsafe { self.fill.produce(&self.received[..held]) };
+        debug_assert_eq!(given, held, "the fill ring holds every receive frame");
+        if self.fill.needs_wakeup() {
+            self.wake_receive();
+        }
+    }
+
+    fn tx_room(&self) -> usize {
+        self.free.len()
+    }
+
+    fn send(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        let Some(mut frame) = self.free.pop() else {
+            return false;
+        };
+        // SAFETY: the frame is on our free list, so the kernel does not have it.
+        let mut data = unsafe { self.umem.data_mut(&mut frame) };
+        data.cursor().set_pos(FRAME_BYTES_MAX);
+        let length = fill(data.contents_mut()).min(FRAME_BYTES_MAX);
+        data.cursor().set_pos(length);
+        if length == 0 {
+            self.free.push(frame);
+        } else {
+            self.written.push(frame);
+            self.stats.tx_frames += 1;
+        }
+        true
+    }
+
+    fn flush(&mut self) {
+        if !self.written.is_empty() {
+            // SAFETY: these frames are in nobody's hands but ours. The send ring has an entry for
+            // each of them, but it may not have been taken yet what was sent before.
+            let count = unsafe { self.tx.produce(&self.written) };
+            self.written.drain(..count);
+        }
+        let mut left = self.unsent();
+        for _ in 0..KICKS_MAX {
+            if left == 0 || !self.tx.needs_wakeup() {
+                return;
+            }
+            self.stats.kicks += 1;
+            // Errors (a full driver queue, an interface that is down) leave the frames in the ring.
+            let _ = self.tx.wakeup();
+            let now = self.unsent();
+            if now == left {
+                return;
+            }
+            left = now;
+        }
+    }
+
+    fn complete(&mut self) {
+        // SAFETY: descriptors come from the completion ring of this socket.
+        let count = unsafe { self.completion.consume(&mut self.completed) };
+        self.free.extend_from_slice(&self.completed[..count]);
+    }
+
+    fn stats(&mut self) -> PortStats {
+        if let Ok(statistics) = self.tx.fd().xdp_statistics() {
+            self.stats.rx_dropped = statistics.rx_dropped()
+                + statistics.rx_ring_full()
+                + statistics.rx_invalid_descs()
+                + statistics.rx_fill_ring_empty_descs();
+            self.stats.tx_invalid = statistics.tx_invalid_descs();
+        }
+        self.stats
+    }
+}
+
+/// Opens with one bind mode, waiting for a predecessor that is still going.
+fn open_with(
+    interface: &str,
+    queue: u32,
+    config: &PortConfig,
+    mode: BindFlags,
+) -> Result<XskPort, Error> {
+    let until = Instant::now() + BUSY_MAX;
+    loop {
+        match try_open(interface, queue, config, mode) {
+            Err(Error::Port { source, .. })
+                if source.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until =>
+            {
+                sleep(Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn try_open(
+    interface: &str,
+    queue: u32,
+    config: &PortConfig,
+    mode: BindFlags,
+) -> Result<XskPort, Error> {
+    let fail = |step, source: io::Error| Error::Port {
+        interface: interface.to_owned(),
+        queue,
+        step,
+        remedy: remedy(&source),
+        source,
+    };
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    // One half each way.
+    let half = config.frames / 2;
+    let entries = QueueSize::new(half)
+        .map_err(|error| fail("use game.frames", invalid(error.to_string())))?;
+    let (umem, mut frames) =
+        map_umem(interface, config.frames, entries).map_err(|source| fail("map frames", source))?;
+    let socket_config = SocketConfig::builder()
+        .rx_queue_size(entries)
+        .tx_queue_size(entries)
+        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+        .bind_flags(mode | BindFlags::XDP_USE_NEED_WAKEUP)
+        .build();
+    let name: Interface = interface
+        .parse()
+        .map_err(|_| Error::NoInterface(interface.to_owned()))?;
+    // JUSTIFICATION: the crate marks opening unsafe for shared UMEMs.
+    // SAFETY: the UMEM is not shared and libxdp loads no program.
+    let opened = unsafe { Socket::new(socket_config, &umem, &name, queue) };
+    let step = if mode.contains(BindFlags::XDP_ZEROCOPY) {
+        "bind zero-copy"
+    } else {
+        "bind"
+    };
+    let (tx, rx, rings) = opened.map_err(|error| fail(step, cause(&error)))?;
+    let (mut fill, completion) = rings.ok_or_else(|| {
+        fail(
+            step,
+            invalid("no fill ring came with the socket".to_owned()),
+        )
+    })?;
+
+    let free = frames.split_off(half as usize);
+    // SAFETY: nobody has these frames yet.
+    let given = unsafe { fill.produce(&frames) };
+    if given != frames.len() {
+        return Err(fail(
+            "fill the receive ring",
+            invalid(format!("{given} frames fit")),
+        ));
+    }
+    let blank = free[0];
+    let mut port = XskPort {
+        umem,
+        fill,
+        completion,
+        rx,
+        tx,
+        received: vec![blank; RECEIVE_BATCH],
+        held: 0,
+        written: Vec::with_capacity(free.len()),
+        completed: vec![blank; free.len()],
+        free,
+        tx_entries: half,
+        busy_poll: config.busy_poll,
+        zero_copy: false,
+        stats: PortStats::default(),
+    };
+    port.zero_copy = read_zero_copy(&port).map_err(|source| fail("read back the mode", source))?;
+    set_options(&port, interface, queue, half);
+    Ok(port)
+}
+
+/// Frames on huge pages, or on ordinary ones with a warning.
+fn map_umem(
+    interface: &str,
+    frames: u32,
+    entries: QueueSize,
+) -> io::Result<(Umem, Vec<FrameDesc>)> {
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let count = NonZeroU32::new(frames).ok_or_else(|| invalid("no frames".to_owned()))?;
+    let size = FrameSize::new(FRAME_SIZE).map_err(|error| invalid(error.to_string()))?;
+    let config = UmemConfig::builder()
+        .frame_size(size)
+        .fill_queue_size(entries)
+        .comp_queue_size(entries)
+        .build()
+        .map_err(|error| invalid(error.to_string()))?;
+    match Umem::new(config, count, true) {
+        Ok(done) => Ok(done),
+        Err(error) => {
+            let pages = (u64::from(frames) * u64::from(FRAME_SIZE)).div_ceil(2 << 20);
+            tracing::warn!(
+                "{interface}: no huge pages for the frames of a queue ({}): ordinary pages instead, \
+                 slower. Reserve {pages} more of 2 MiB: hugepage-setup --pages N",
+                cause(&error)
+            );
+            Umem::new(config, count, false).map_err(|error| cause(&error))
+        }
+    }
+}
+
+/// The operating system's error behind one of the crate's.
+fn cause(error: &dyn std::error::Error) -> io::Error {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    match source.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error.to_string()),
+    }
+}
+
+/// Asks the socket whether it really is in zero-copy mode.
+fn read_zero_copy(port: &XskPort) -> io::Result<bool> {
+    let mut options = 0u32;
+    let mut length = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(4);
+    // JUSTIFICATION: no crate reads this option.
+    // SAFETY: the kernel writes at most `length` bytes into `options` (struct xdp_options).
+    let done = unsafe {
+        libc::getsockopt(
+            port.as_fd().as_raw_fd(),
+            libc::SOL_XDP,
+            XDP_OPTIONS,
+            (&raw mut options).cast(),
+            &raw mut length,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(options & XDP_OPTIONS_ZEROCOPY != 0)
+}
+
+/// Options that make it faster where the kernel has them.
+fn set_options(port: &XskPort, interface: &str, queue: u32, entries: u32) {
+    let budget = TX_BUDGET.min(entries).cast_signed();
+    let mut options = vec![(
+        "XDP_MAX_TX_SKB_BUDGET",
+        libc::SOL_XDP,
+        XDP_MAX_TX_SKB_BUDGET,
+        budget,
+    )];
+    if port.busy_poll {
+        options.extend([
+            (
+                "SO_PREFER_BUSY_POLL",
+                libc::SOL_SOCKET,
+                libc::SO_PREFER_BUSY_POLL,
+                1,
+            ),
+            (
+                "SO_BUSY_POLL",
+                libc::SOL_SOCKET,
+                libc::SO_BUSY_POLL,
+                BUSY_POLL_US,
+            ),
+            (
+                "SO_BUSY_POLL_BUDGET",
+                libc::SOL_SOCKET,
+                libc::SO_BUSY_POLL_BUDGET,
+                BUSY_POLL_BUDGET,
+            ),
+        ]);
+    }
+    for (name, level, option, value) in options {
+        let length = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(4);
+        // JUSTIFICATION: no crate sets these options.
+        // SAFETY: the kernel reads `length` bytes of `value`.
+        let done = unsafe {
+            libc::setsockopt(
+                port.as_fd().as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                length,
+            )
+        };
+        if done != 0 {
+            let error = io::Error::last_os_error();
+            tracing::info!("{interface} queue {queue}: this kernel has no {name} ({error})");
+        }
+    }
+}
