@@ -1,0 +1,121 @@
+//! The configuration in the words of the engine and of `xdp-prog`.
+
+use engine::journal::{self, Retention, Rule};
+use engine::session::rules::{ChannelRules, Rules};
+use engine::tcp;
+use engine::units::Micros;
+use xdp_prog::port::{self, PortConfig};
+use xdp_prog::steering::Mode;
+
+use crate::config::{self, Config};
+use crate::store;
+
+/// Bytes a player may send ahead of us. Players send little; 64 KiB needs no window scaling.
+const RECEIVE_WINDOW: u32 = 65_535;
+
+/// Buffers of 1460 bytes a data core has for segments out of order.
+const PIECES: u32 = 2_048;
+
+/// Path of the WebSocket endpoint, as in Centrifugo.
+const PATH: &str = "/connection/websocket";
+
+/// What players are told about us in the connect reply.
+const VERSION: &str = concat!("cluecast ", env!("CARGO_PKG_VERSION"));
+
+/// For each data core's TCP.
+pub fn tcp(config: &Config, secret: [u64; 2]) -> tcp::Config {
+    tcp::Config {
+        listen: config.game.listen.clone(),
+        connections_max: config.game.players_max,
+        half_open_max: config.game.half_open_max.min(config.game.players_max),
+        time_wait_max: (config.game.players_max / 4).max(1),
+        receive_window: RECEIVE_WINDOW,
+        pieces: PIECES,
+        secret,
+    }
+}
+
+/// For each data core's sessions.
+pub fn rules(config: &Config) -> Rules {
+    let client = &config.client;
+    let seconds = |seconds: u32| Micros::from_secs(seconds.into());
+    let namespaces = config.namespace.iter().map(|namespace| {
+        (namespace.name.clone(), channel_rules(namespace.rules(config.channel)))
+    });
+    Rules {
+        version: VERSION,
+        path: PATH.to_owned(),
+        allowed_origins: client.allowed_origins.clone(),
+        anonymous: client.anonymous,
+        ping_interval: seconds(client.ping_interval_s),
+        pong_timeout: seconds(client.pong_timeout_s),
+        handshake_timeout: seconds(client.handshake_timeout_s),
+        connect_timeout: seconds(client.connect_timeout_s),
+        message_bytes_max: client.message_bytes_max,
+        channels_max: client.channels_max,
+        lag_bytes_max: client.lag_bytes_max as u64,
+        default: channel_rules(config.channel),
+        namespaces: namespaces.collect(),
+    }
+}
+
+fn channel_rules(rules: config::ChannelRules) -> ChannelRules {
+    ChannelRules {
+        allow_subscribe: rules.allow_subscribe,
+        allow_publish: rules.allow_publish,
+        allow_publish_subscriber: rules.allow_publish_subscriber,
+        force_recovery: rules.force_recovery,
+        history: rules.history_size > 0 && rules.history_ttl_s > 0,
+    }
+}
+
+/// For the journal core.
+pub fn journal(config: &Config) -> journal::Config {
+    let rule = |rules: config::ChannelRules| Rule {
+        history_size: rules.history_size,
+        history_ttl_ms: rules.history_ttl_s.saturating_mul(1_000),
+    };
+    let namespaces = config
+        .namespace
+        .iter()
+        .map(|namespace| (namespace.name.as_str().into(), rule(namespace.rules(config.channel))));
+    journal::Config {
+        durability: durability(config),
+        hunts_max: config.game.hunts_max,
+        retention: Retention { default: rule(config.channel), namespaces: namespaces.collect() },
+    }
+}
+
+/// For the store.
+pub fn store(config: &Config) -> store::Options {
+    store::Options { durability: durability(config), memtable_huge_pages: false }
+}
+
+fn durability(config: &Config) -> journal::Durability {
+    match config.journal.durability {
+        config::Durability::Fsync => journal::Durability::Fsync,
+        config::Durability::Wal => journal::Durability::Wal,
+    }
+}
+
+/// For each port.
+pub fn port(config: &Config) -> PortConfig {
+    PortConfig {
+        frames: config.game.frames,
+        zero_copy: match config.game.zero_copy {
+            config::ZeroCopy::Auto => port::ZeroCopy::Auto,
+            config::ZeroCopy::Require => port::ZeroCopy::Require,
+            config::ZeroCopy::Off => port::ZeroCopy::Off,
+        },
+        busy_poll: config.game.poll == config::Poll::Busy,
+    }
+}
+
+/// For the steering program.
+pub fn mode(config: &Config) -> Mode {
+    match config.game.xdp_mode {
+        config::XdpMode::Auto => Mode::Auto,
+        config::XdpMode::Native => Mode::Native,
+        config::XdpMode::Generic => Mode::Generic,
+    }
+}
