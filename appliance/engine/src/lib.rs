@@ -16,6 +16,16 @@
 //! [`journal::JournalCore::turn`] for what lies between the rings.
 
 #![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::too_many_lines,
+        reason = "tests: numbers are small and known"
+    )
+)]
 
 pub mod port;
 pub mod wire;

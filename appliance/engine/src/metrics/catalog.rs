@@ -105,7 +105,7 @@ catalog! {
     SessionCommands "session_commands" Counter "Client commands taken";
     SessionErrors "session_error_replies" Counter "Commands answered with an error";
     SessionBadCommands "session_bad_commands" Counter "Connections closed with 3501: unknown or malformed command";
-    SessionBadTokens "session_bad_tokens" Counter "Connect or subscribe tokens that did not verify";
+    SessionBadTokens "session_bad_tokens" Counter "Connections closed with 3500: a token that did not verify";
     SessionStale "session_stale" Counter "Connections closed with 3502: no connect command in time";
     SessionNoPong "session_no_pong" Counter "Connections closed with 3012: no pong in time";
     SessionSlow "session_slow" Counter "Connections closed with 3008: too far behind";

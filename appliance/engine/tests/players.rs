@@ -1,0 +1,413 @@
+//! Players on one core, from SYN to FIN: the client protocol, recovery, limits and bad input.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use engine::metrics::catalog::Metric;
+use engine::units::Micros;
+use world::{Setup, UPGRADE, World};
+
+/// Everything a connection takes is given back once the players are gone.
+#[track_caller]
+fn assert_nothing_is_held(world: &mut World) {
+    world.run(12_000);
+    assert_eq!(world.core.connections(), 0);
+    assert_eq!(world.core.sessions_held(), (0, 0));
+    world.run(200);
+    assert_eq!(world.count(Metric::SessionPlayers), 0);
+    assert_eq!(world.count(Metric::SessionSubscriptions), 0);
+    assert_eq!(world.count(Metric::SessionHunts), 0);
+}
+
+#[test]
+fn events_reach_all_subscribers_once_and_in_order() {
+    let mut world = World::new();
+    let players: Vec<usize> = (0..5).map(|_| world.connect()).collect();
+    for &player in &players {
+        let reply = world.subscribe(player, "hunt");
+        assert!(reply.contains("\"recoverable\":true"), "{reply}");
+    }
+    for n in 1..=50 {
+        world.publish("hunt", &format!("{{\"clue\":{n}}}"));
+        world.step();
+    }
+    world.publish("other", "1");
+    world.run(50);
+    let first = world.players[0].inbox[0].clone();
+    assert!(first.contains("\"data\":{\"clue\":1}"), "{first}");
+    for player in players {
+        assert_eq!(world.offsets(player), (1..=50).collect::<Vec<u64>>());
+        world.hang_up(player);
+    }
+    assert_eq!(world.count(Metric::HuntDeliveries), 250);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn events_arrive_over_a_lossy_path() {
+    let mut world = World::new();
+    let players: Vec<usize> = (0..4).map(|_| world.connect()).collect();
+    for &player in &players {
+        world.subscribe(player, "hunt");
+    }
+    world.loss_percent = 10;
+    for n in 1..=200 {
+        world.publish("hunt", &format!("\"{n:0300}\""));
+        world.run(5);
+    }
+    world.loss_percent = 0;
+    world.run(5_000);
+    for player in players {
+        assert_eq!(world.offsets(player), (1..=200).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn a_returning_player_gets_what_it_missed_then_live_events() {
+    let mut world = World::new();
+    let player = world.connect();
+    let reply = world.subscribe(player, "hunt");
+    let value: serde_json::Value = serde_json::from_str(&reply).unwrap();
+    let epoch = value["subscribe"]["epoch"].as_str().unwrap().to_owned();
+    for _ in 0..10 {
+        world.publish("hunt", "1");
+    }
+    world.run(20);
+    assert_eq!(world.offsets(player).len(), 10);
+    world.reset(player);
+    for _ in 0..15 {
+        world.publish("hunt", "2");
+        world.step();
+    }
+    let player = world.connect();
+    let recover = |epoch: &str, offset: u64| {
+        format!(
+            r#"{{"id":2,"subscribe":{{"channel":"hunt","recover":true,"epoch":"{epoch}","offset":{offset}}}}}"#
+        )
+    };
+    let reply = world.ask(player, &recover(&epoch, 10));
+    world.publish("hunt", "3");
+    world.run(20);
+    assert!(reply.contains("\"recovered\":true"), "{reply}");
+    assert_eq!(world::offsets_in(&reply), (11..=25).collect::<Vec<u64>>());
+    assert_eq!(world.offsets(player), [26]);
+
+    let player = world.connect();
+    let reply = world.ask(player, &recover("gone", 10));
+    assert!(reply.contains("\"was_recovering\":true"), "{reply}");
+    assert!(!reply.contains("\"recovered\":true"), "{reply}");
+    assert_eq!(world.count(Metric::SessionNotRecovered), 1);
+}
+
+#[test]
+fn a_publish_is_answered_and_heard_by_all_even_the_publisher() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.subscribe(player, "hunt");
+    world.send_text(player, r#"{"id":3,"publish":{"channel":"hunt","data":{"a": 1}}}"#);
+    world.run(20);
+    let messages: Vec<String> = world.players[player].inbox.drain(..).collect();
+    assert!(messages.iter().any(|m| m.contains("\"id\":3") && m.contains("\"publish\":{}")), "{messages:?}");
+    let push = messages.iter().find(|m| m.contains("\"push\"")).unwrap();
+    assert!(push.contains("\"offset\":1") && push.contains("\"info\""), "{push}");
+}
+
+#[test]
+fn commands_are_answered_in_order_also_those_behind_a_slow_one() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.journal_works = false;
+    world.send_text(player, "{\"id\":5,\"subscribe\":{\"channel\":\"a\"}}\n{\"id\":6,\"unsubscribe\":{\"channel\":\"b\"}}");
+    world.send_text(player, r#"{"id":7,"subscribe":{"channel":"closed:x"}}"#);
+    world.run(50);
+    assert!(world.players[player].inbox.is_empty());
+    world.journal_works = true;
+    world.run(50);
+    let ids: Vec<u64> = world.players[player]
+        .inbox
+        .iter()
+        .map(|m| serde_json::from_str::<serde_json::Value>(m).unwrap()["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ids, [5, 6, 7]);
+}
+
+#[test]
+fn tokens_open_connections_and_expire() {
+    let mut world = World::new();
+    let connect = |token: &str| format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#);
+    let good = world.upgrade();
+    assert!(world.ask(good, &connect("good")).contains("\"client\""));
+    let bad = world.upgrade();
+    assert_eq!(world.ask(bad, &connect("bad")), "closed 3500");
+    let old = world.upgrade();
+    let reply = world.ask(old, &connect("old"));
+    assert!(reply.contains("109"), "{reply}");
+    let short = world.upgrade();
+    let reply = world.ask(short, &connect("short"));
+    assert!(reply.contains("\"expires\":true") && reply.contains("\"ttl\":3"), "{reply}");
+    // An SDK has 25 seconds to come with a new token.
+    world.run(27_000);
+    assert!(world.is_open(short));
+    world.run(2_000);
+    assert_eq!(world.players[short].closed, Some(3005));
+    assert_eq!(world.count(Metric::SessionBadTokens), 1);
+    assert!(world.is_open(good));
+}
+
+#[test]
+fn without_a_token_only_if_the_rules_say_so() {
+    let mut setup = Setup::default();
+    setup.rules.anonymous = false;
+    let mut world = World::with(setup);
+    let player = world.upgrade();
+    let reply = world.ask(player, r#"{"id":1,"connect":{}}"#);
+    assert!(reply.contains("101") || reply.starts_with("closed"), "{reply}");
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_with_its_code() {
+    let mut world = World::new();
+    let player = world.connect();
+    for (command, code) in [
+        (r#"{"id":3,"subscribe":{"channel":"unknown:x"}}"#, 102),
+        (r#"{"id":4,"subscribe":{"channel":"closed:x"}}"#, 103),
+        (r#"{"id":5,"publish":{"channel":"closed:x","data":1}}"#, 103),
+        (r#"{"id":6,"presence":{"channel":"a"}}"#, 108),
+        (r#"{"id":7,"rpc":{"method":"x"}}"#, 108),
+    ] {
+        let reply = world.ask(player, command);
+        assert!(reply.contains(&format!("\"code\":{code}")), "{command}: {reply}");
+    }
+    assert!(world.subscribe(player, "h0").contains("\"subscribe\""));
+    let reply = world.subscribe(player, "h0");
+    assert!(reply.contains("105"), "{reply}");
+    for n in 1..4 {
+        assert!(world.subscribe(player, &format!("h{n}")).contains("\"subscribe\""));
+    }
+    let reply = world.subscribe(player, "h5");
+    assert!(reply.contains("106"), "{reply}");
+    assert_eq!(world.count(Metric::SessionErrors), 7);
+}
+
+#[test]
+fn a_malformed_or_unknown_command_closes_only_its_own_connection() {
+    let mut world = World::new();
+    let bystander = world.connect();
+    world.subscribe(bystander, "hunt");
+    for text in ["not json", r#"{"id":9,"dance":{}}"#, r#"{"id":9}"#, "[1]", r#"{"subscribe":{"channel":"x"}}"#] {
+        let player = world.connect();
+        assert_eq!(world.ask(player, text), "closed 3501", "{text}");
+    }
+    // Before connect, anything else is out of place.
+    let player = world.upgrade();
+    assert_eq!(world.ask(player, r#"{"id":1,"subscribe":{"channel":"x"}}"#), "closed 3501");
+    assert_eq!(world.count(Metric::SessionBadCommands), 6);
+    world.publish("hunt", "1");
+    world.run(20);
+    assert_eq!(world.offsets(bystander), [1]);
+    world.hang_up(bystander);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn broken_frames_are_closed_with_their_code_and_counted() {
+    let mut world = World::new();
+    let cases: [(&[u8], u16, Metric); 4] = [
+        (b"\x81\x02{}", 1002, Metric::WsProtocolErrors),
+        (b"\xf1\x80\0\0\0\0", 1002, Metric::WsProtocolErrors),
+        (b"\x81\x82\0\0\0\0\xff\xfe", 1007, Metric::WsBadUtf8),
+        (b"\x81\xff\0\0\0\0\x7f\xff\xff\xff\0\0\0\0", 1009, Metric::WsTooBig),
+    ];
+    for (bytes, code, metric) in cases {
+        let before = world.count(metric);
+        let player = world.connect();
+        world.send_bytes(player, bytes);
+        world.run(20);
+        assert_eq!(world.players[player].closed, Some(code), "{bytes:x?}");
+        assert_eq!(world.count(metric), before + 1);
+    }
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn requests_that_are_no_upgrade_are_answered_and_closed() {
+    let mut world = World::new();
+    let long = [b"GET /connection/websocket HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 6000]].concat();
+    for (request, answer) in [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice(), "HTTP/1.1 404"),
+        (b"BREW /pot\r\n\r\n", "HTTP/1.1 400"),
+        (b"\0\x01\x02\x03\xff\r\n\r\n", "HTTP/1.1 400"),
+        (&long, "HTTP/1.1 431"),
+    ] {
+        let player = world.dial();
+        world.send_bytes(player, request);
+        world.run(50);
+        assert!(world.text(player).starts_with(answer), "{:?}", world.text(player));
+        world.hang_up(player);
+    }
+    assert_eq!(world.count(Metric::WsUpgradeRefused), 4);
+    assert_eq!(world.count(Metric::WsHeaderTooLong), 1);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn an_upgrade_in_single_bytes_is_an_upgrade() {
+    let mut world = World::new();
+    let player = world.dial();
+    for byte in UPGRADE {
+        world.send_bytes(player, &[*byte]);
+        world.step();
+    }
+    let reply = world.ask(player, r#"{"id":1,"connect":{}}"#);
+    assert!(reply.contains("\"connect\""), "{reply}");
+}
+
+#[test]
+fn those_who_take_too_long_are_cut() {
+    let mut world = World::new();
+    let silent = world.dial();
+    let half = world.dial();
+    world.send_bytes(half, &UPGRADE[..40]);
+    let stale = world.upgrade();
+    world.run(5_500);
+    assert!(!world.is_open(silent) && !world.is_open(half));
+    assert_eq!(world.players[stale].closed, Some(3502));
+    assert_eq!(world.count(Metric::WsHandshakeTimeouts), 2);
+    assert_eq!(world.count(Metric::SessionStale), 1);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn pings_go_out_and_who_does_not_answer_is_disconnected() {
+    let mut world = World::new();
+    let good = world.connect();
+    let mute = world.connect();
+    world.players[mute].answers_pings = false;
+    world.run(80_000);
+    assert!(world.players[good].pings >= 3, "{}", world.players[good].pings);
+    assert_eq!(world.players[mute].closed, Some(3012));
+    assert!(world.is_open(good));
+    assert_eq!(world.count(Metric::SessionNoPong), 1);
+}
+
+#[test]
+fn a_slow_player_is_disconnected_and_slows_nobody() {
+    let mut world = World::new();
+    let slow = world.connect();
+    let fast = world.connect();
+    for player in [slow, fast] {
+        world.subscribe(player, "hunt");
+    }
+    world.players[slow].reads = false;
+    let text = format!("\"{}\"", "x".repeat(2_000));
+    for _ in 0..200 {
+        world.publish("hunt", &text);
+        world.run(2);
+    }
+    world.run(100);
+    assert_eq!(world.offsets(fast).len(), 200);
+    assert_eq!(world.count(Metric::SessionSlow), 1);
+    world.players[slow].reads = true;
+    world.run(10_000);
+    assert!(!world.is_open(slow));
+    world.hang_up(fast);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn a_full_submit_ring_refuses_with_a_code_and_loses_nothing() {
+    let mut world = World::with(Setup { submit_ring_bytes: 110_000, ..Setup::default() });
+    let player = world.connect();
+    world.subscribe(player, "hunt");
+    world.journal_works = false;
+    let data = "x".repeat(30_000);
+    for id in 10..20 {
+        world.send_text(player, &format!(r#"{{"id":{id},"publish":{{"channel":"hunt","data":"{data}"}}}}"#));
+        world.run(20);
+    }
+    assert!(world.count(Metric::RingSubmitFull) > 0);
+    world.journal_works = true;
+    world.run(500);
+    let messages: Vec<String> = world.players[player].inbox.drain(..).collect();
+    let accepted = messages.iter().filter(|m| m.contains("\"publish\":{}")).count();
+    let refused = messages.iter().filter(|m| m.contains("\"code\":111")).count();
+    let pushes = messages.iter().filter(|m| m.contains("\"push\"")).count();
+    assert_eq!((accepted + refused, pushes), (10, accepted), "{accepted} {refused}");
+    assert!(refused > 0 && accepted > 0);
+}
+
+#[test]
+fn an_empty_chunk_pool_cuts_the_connection_that_needs_more() {
+    let mut world = World::with(Setup { chunks: 2, ..Setup::default() });
+    let player = world.upgrade();
+    let long = format!(r#"{{"id":1,"connect":{{"name":"{}"}}}}"#, "n".repeat(9_000));
+    world.send_text(player, &long);
+    world.run(50);
+    assert!(!world.is_open(player));
+    assert_eq!(world.count(Metric::SessionChunksFull), 1);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn draining_sends_everyone_away_and_lets_nobody_in() {
+    let mut world = World::new();
+    let players: Vec<usize> = (0..6).map(|_| world.connect()).collect();
+    let late = world.dial();
+    world.core.drain();
+    world.run(20);
+    for player in players {
+        assert_eq!(world.players[player].closed, Some(3001));
+    }
+    world.send_bytes(late, UPGRADE);
+    world.run(20);
+    // One that had not upgraded yet is cut.
+    assert!(!world.is_open(late) && world.text(late).is_empty());
+    assert_eq!(world.count(Metric::SessionDrained), 7);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn random_bytes_disturb_nobody() {
+    let mut world = World::new();
+    let good = world.connect();
+    world.subscribe(good, "hunt");
+    let mut seed = 9u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as u8
+    };
+    for round in 0..60u64 {
+        let player = match round % 3 {
+            0 => world.dial(),
+            1 => world.upgrade(),
+            _ => world.connect(),
+        };
+        let bytes: Vec<u8> = (0..300).map(|_| random()).collect();
+        world.send_bytes(player, &bytes);
+        let mut frame = vec![0; 20 + usize::from(random())];
+        frame.iter_mut().for_each(|byte| *byte = random());
+        frame[..12].copy_from_slice(&[2; 12]);
+        frame[12..14].copy_from_slice(&[8, 0]);
+        world.core.port().inject(&frame);
+        world.publish("hunt", "1");
+        world.run(5);
+        world.reset(player);
+        world.run(5);
+    }
+    world.run(100);
+    assert_eq!(world.offsets(good), (1..=60).collect::<Vec<u64>>());
+    world.hang_up(good);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn a_clock_that_jumps_far_breaks_nothing() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.subscribe(player, "hunt");
+    world.now = world.now + Micros::from_secs(20);
+    world.publish("hunt", "1");
+    world.run(20);
+    assert_eq!(world.offsets(player), [1]);
+}

@@ -1,0 +1,510 @@
+//! A data core and a journal core on an in-memory NIC, and players with a TCP stack of their own
+//! (smoltcp's) on the other end of its wire. Time is a number; a millisecond passes at a time.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::too_many_lines,
+    reason = "tests: numbers are small and known"
+)]
+
+use std::collections::VecDeque;
+
+use engine::cores::data::{DataCore, Parts};
+use engine::cores::mailbox;
+use engine::hunt::Hunts;
+use engine::hunt::log::Logs;
+use engine::journal::memory_store::MemoryStore;
+use engine::journal::{self, Durability, JournalCore, Retention, Rule};
+use engine::metrics::catalog::Metric;
+use engine::metrics::counters::Counters;
+use engine::metrics::histogram;
+use engine::port::memory::MemoryPort;
+use engine::ring::broadcast::{RECORD_BYTES_MAX, Record};
+use engine::ring::bytes::{Reader, Writer, ring};
+use engine::ring::submit::{Publish, SUBMISSION_BYTES_MAX, Submission};
+use engine::session::rules::{ChannelRules, Claims, Rules, TokenError};
+use engine::session::{Sessions, Submit};
+use engine::tcp::{self, Tcp};
+use engine::units::Micros;
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{Socket, SocketBuffer};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
+
+/// Ethernet header of what players send.
+const UP: [u8; 14] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+
+/// The players' NIC, without Ethernet.
+#[derive(Default)]
+struct Nic {
+    received: VecDeque<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+}
+
+struct Rx(Vec<u8>);
+struct Tx<'a>(&'a mut Vec<Vec<u8>>);
+
+impl RxToken for Rx {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl TxToken for Tx<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = vec![0; len];
+        let result = f(&mut packet);
+        self.0.push(packet);
+        result
+    }
+}
+
+impl Device for Nic {
+    type RxToken<'a> = Rx;
+    type TxToken<'a> = Tx<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Rx, Tx<'_>)> {
+        let packet = self.received.pop_front()?;
+        Some((Rx(packet), Tx(&mut self.sent)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Tx<'_>> {
+        Some(Tx(&mut self.sent))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = 1500;
+        capabilities
+    }
+}
+
+/// One player: what it has received and not yet been looked at.
+pub struct Player {
+    handle: SocketHandle,
+    bytes: Vec<u8>,
+    upgraded: bool,
+    /// Text messages, one JSON value each (several in one frame are split).
+    pub inbox: VecDeque<String>,
+    /// Code of the close frame.
+    pub closed: Option<u16>,
+    pub pings: usize,
+    /// Answers pings.
+    pub answers_pings: bool,
+    /// Reads its socket.
+    pub reads: bool,
+}
+
+/// Sizes a test may change.
+pub struct Setup {
+    pub rules: Rules,
+    pub players_max: u32,
+    pub chunks: u32,
+    pub submit_ring_bytes: usize,
+    pub log_bytes: usize,
+    pub history_size: u32,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        let channel = ChannelRules {
+            allow_subscribe: true,
+            allow_publish: true,
+            allow_publish_subscriber: false,
+            force_recovery: true,
+            history: true,
+        };
+        Setup {
+            rules: Rules {
+                version: "cluecast test",
+                path: "/connection/websocket".to_owned(),
+                allowed_origins: Vec::new(),
+                anonymous: true,
+                ping_interval: Micros::from_secs(25),
+                pong_timeout: Micros::from_secs(8),
+                handshake_timeout: Micros::from_secs(5),
+                connect_timeout: Micros::from_secs(5),
+                message_bytes_max: 65_536,
+                channels_max: 4,
+                lag_bytes_max: 200_000,
+                namespaces: vec![(
+                    "closed".to_owned(),
+                    ChannelRules { allow_subscribe: false, allow_publish: false, ..channel.clone() },
+                )],
+                default: channel,
+            },
+            players_max: 64,
+            chunks: 512,
+            submit_ring_bytes: 1 << 20,
+            log_bytes: 1 << 20,
+            history_size: 1000,
+        }
+    }
+}
+
+pub struct World {
+    pub core: DataCore<MemoryPort>,
+    pub journal: JournalCore<MemoryStore>,
+    /// The journal does its turns.
+    pub journal_works: bool,
+    pub counters: Counters,
+    pub now: Micros,
+    submit: Writer,
+    answers: Reader,
+    iface: Interface,
+    nic: Nic,
+    sockets: SocketSet<'static>,
+    pub players: Vec<Player>,
+    /// Called around each turn of the data core: the allocation counter's switch.
+    pub around_turn: fn(bool),
+    next_port: u16,
+    /// Frames from players with this probability in percent are lost.
+    pub loss_percent: u64,
+    random: u64,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> World {
+        let counters = Counters::default();
+        let (submit_in, submit_out) = ring(setup.submit_ring_bytes, SUBMISSION_BYTES_MAX);
+        let (broadcast_in, broadcast_out) = ring(8 << 20, RECORD_BYTES_MAX);
+        let (control_in, control_out) = ring(1 << 20, SUBMISSION_BYTES_MAX);
+        let (answers_in, answers_out) = ring(2 << 20, RECORD_BYTES_MAX);
+        let rule = Rule { history_size: setup.history_size, history_ttl_ms: 86_400_000 };
+        let journal = JournalCore::open(
+            MemoryStore::default(),
+            journal::Config {
+                durability: Durability::Fsync,
+                hunts_max: 100,
+                retention: Retention { default: rule, namespaces: Vec::new() },
+            },
+            vec![submit_out, control_out],
+            vec![broadcast_in, answers_in],
+            1,
+            Counters::default(),
+            7,
+        )
+        .unwrap();
+        let (recorder, _) = histogram::recorder();
+        let verify = Box::new(|token: &str| match token {
+            "good" => Ok(Claims { user: "ann".to_owned(), ttl_s: None, info: b"{\"n\":1}".to_vec() }),
+            "short" => Ok(Claims { user: "bob".to_owned(), ttl_s: Some(3), info: Vec::new() }),
+            "old" => Err(TokenError::Expired),
+            _ => Err(TokenError::Invalid),
+        });
+        let log = Box::leak(vec![0; setup.log_bytes].into_boxed_slice());
+        let core = DataCore::new(Parts {
+            port: MemoryPort::new(4096),
+            tcp: Tcp::new(
+                tcp::Config {
+                    listen: vec!["10.0.0.1:8000".parse().unwrap()],
+                    connections_max: setup.players_max,
+                    half_open_max: setup.players_max,
+                    time_wait_max: setup.players_max / 4,
+                    receive_window: 65_535,
+                    pieces: 256,
+                    secret: [1, 2],
+                },
+                counters.clone(),
+            ),
+            sessions: Sessions::new(
+                setup.players_max,
+                setup.chunks,
+                setup.rules,
+                verify,
+                counters.clone(),
+                recorder,
+                3,
+            ),
+            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, setup.players_max * 4),
+            submit: Submit::new(submit_in),
+            broadcast: broadcast_out,
+            mailbox: mailbox::circle(1).pop().unwrap(),
+            counters: counters.clone(),
+        });
+        let mut nic = Nic::default();
+        let mut iface = Interface::new(Config::new(HardwareAddress::Ip), &mut nic, Instant::ZERO);
+        iface.update_ip_addrs(|addresses| {
+            addresses.push(IpCidr::new(IpAddress::v4(10, 0, 0, 2), 24)).unwrap();
+        });
+        World {
+            core,
+            journal,
+            journal_works: true,
+            counters,
+            now: Micros::from_secs(1_000),
+            submit: control_in,
+            answers: answers_out,
+            iface,
+            nic,
+            sockets: SocketSet::new(Vec::new()),
+            players: Vec::new(),
+            around_turn: |_| (),
+            next_port: 40_000,
+            loss_percent: 0,
+            random: 1,
+        }
+    }
+
+    pub fn count(&self, metric: Metric) -> u64 {
+        self.counters.get(metric)
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.random >> 33) % 100 < self.loss_percent
+    }
+
+    /// One millisecond.
+    pub fn step(&mut self) {
+        self.now = self.now + Micros::from_millis(1);
+        let time = Instant::from_micros(self.now.0.cast_signed());
+        self.iface.poll(time, &mut self.nic, &mut self.sockets);
+        for packet in std::mem::take(&mut self.nic.sent) {
+            if !self.is_lost() {
+                let frame = [&UP[..], &packet].concat();
+                self.core.port().inject(&frame);
+            }
+        }
+        (self.around_turn)(true);
+        self.core.turn(self.now);
+        (self.around_turn)(false);
+        if self.journal_works {
+            self.journal.turn(self.now, self.now.0 / 1000);
+        }
+        let mut frame = Vec::new();
+        while self.core.port().take_sent(&mut frame) {
+            if !self.is_lost() {
+                self.nic.received.push_back(frame[14..].to_vec());
+            }
+        }
+        for index in 0..self.players.len() {
+            self.read(index);
+        }
+    }
+
+    pub fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.step();
+        }
+    }
+
+    /// Opens a TCP connection; sends nothing on it.
+    pub fn dial(&mut self) -> usize {
+        let buffer = |bytes| SocketBuffer::new(vec![0; bytes]);
+        let mut socket = Socket::new(buffer(32_768), buffer(32_768));
+        socket.set_nagle_enabled(false);
+        socket.set_ack_delay(None);
+        let handle = self.sockets.add(socket);
+        self.next_port += 1;
+        let socket = self.sockets.get_mut::<Socket<'_>>(handle);
+        let peer = (IpAddress::v4(10, 0, 0, 1), 8000);
+        socket.connect(self.iface.context(), peer, self.next_port).unwrap();
+        self.players.push(Player {
+            handle,
+            bytes: Vec::new(),
+            upgraded: false,
+            inbox: VecDeque::new(),
+            closed: None,
+            pings: 0,
+            answers_pings: true,
+            reads: true,
+        });
+        self.run(3);
+        self.players.len() - 1
+    }
+
+    /// Dials and upgrades.
+    pub fn upgrade(&mut self) -> usize {
+        let player = self.dial();
+        self.send_bytes(player, UPGRADE);
+        self.run(3);
+        assert!(self.players[player].upgraded, "{:?}", self.text(player));
+        player
+    }
+
+    /// Upgrades and connects anonymously.
+    pub fn connect(&mut self) -> usize {
+        let player = self.upgrade();
+        let reply = self.ask(player, r#"{"id":1,"connect":{}}"#);
+        assert!(reply.contains("\"connect\""), "{reply}");
+        player
+    }
+
+    pub fn subscribe(&mut self, player: usize, hunt: &str) -> String {
+        self.ask(player, &format!(r#"{{"id":2,"subscribe":{{"channel":"{hunt}"}}}}"#))
+    }
+
+    /// Sends a command and waits for the next message.
+    pub fn ask(&mut self, player: usize, command: &str) -> String {
+        self.send_text(player, command);
+        for _ in 0..200 {
+            self.step();
+            if let Some(reply) = self.players[player].inbox.pop_front() {
+                return reply;
+            }
+            if let Some(code) = self.players[player].closed {
+                return format!("closed {code}");
+            }
+        }
+        "nothing".to_owned()
+    }
+
+    pub fn send_text(&mut self, player: usize, text: &str) {
+        self.send_frame(player, 0x81, text.as_bytes());
+    }
+
+    /// A masked frame with this first byte.
+    pub fn send_frame(&mut self, player: usize, first: u8, payload: &[u8]) {
+        let mut frame = vec![first];
+        match payload.len() {
+            length @ 0..=125 => frame.push(0x80 | length as u8),
+            length => {
+                frame.push(0x80 | 126);
+                frame.extend_from_slice(&(length as u16).to_be_bytes());
+            }
+        }
+        let mask = [0x37, 0xfa, 0x21, 0x3d];
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        self.send_bytes(player, &frame);
+    }
+
+    pub fn send_bytes(&mut self, player: usize, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let handle = self.players[player].handle;
+            let socket = self.sockets.get_mut::<Socket<'_>>(handle);
+            let Ok(sent) = socket.send_slice(rest) else { return };
+            rest = &rest[sent..];
+            if !rest.is_empty() {
+                self.step();
+            }
+        }
+    }
+
+    /// Closes the player's socket.
+    pub fn hang_up(&mut self, player: usize) {
+        let handle = self.players[player].handle;
+        self.sockets.get_mut::<Socket<'_>>(handle).close();
+    }
+
+    /// Resets the player's socket.
+    pub fn reset(&mut self, player: usize) {
+        let handle = self.players[player].handle;
+        self.sockets.get_mut::<Socket<'_>>(handle).abort();
+    }
+
+    pub fn is_open(&mut self, player: usize) -> bool {
+        let handle = self.players[player].handle;
+        self.sockets.get_mut::<Socket<'_>>(handle).may_recv()
+    }
+
+    /// What was received and is not a frame yet.
+    pub fn text(&self, player: usize) -> String {
+        String::from_utf8_lossy(&self.players[player].bytes).into_owned()
+    }
+
+    fn read(&mut self, index: usize) {
+        let player = &mut self.players[index];
+        if !player.reads {
+            return;
+        }
+        let socket = self.sockets.get_mut::<Socket<'_>>(player.handle);
+        while socket.can_recv() {
+            socket.recv(|data| (data.len(), player.bytes.extend_from_slice(data))).unwrap();
+        }
+        let mut pongs = 0;
+        if !player.upgraded {
+            let text = String::from_utf8_lossy(&player.bytes).into_owned();
+            let Some(end) = text.find("\r\n\r\n") else { return };
+            if !text.starts_with("HTTP/1.1 101") {
+                return;
+            }
+            player.upgraded = true;
+            player.bytes.drain(..end + 4);
+        }
+        while let Some((first, payload, used)) = frame(&player.bytes) {
+            player.bytes.drain(..used);
+            match first {
+                0x81 => {
+                    for line in String::from_utf8(payload).unwrap().lines() {
+                        if line == "{}" {
+                            player.pings += 1;
+                            pongs += usize::from(player.answers_pings);
+                        } else {
+                            player.inbox.push_back(line.to_owned());
+                        }
+                    }
+                }
+                0x88 => {
+                    player.closed = Some(u16::from_be_bytes([payload[0], payload[1]]));
+                    socket.close();
+                }
+                other => panic!("frame {other:x}"),
+            }
+        }
+        for _ in 0..pongs {
+            self.send_text(index, "{}");
+        }
+    }
+
+    /// Publishes as a backend does; the answer is dropped.
+    pub fn publish(&mut self, hunt: &str, data: &str) {
+        let publish = Publish {
+            token: 1,
+            hunt,
+            data: data.as_bytes(),
+            stamp_us: self.now.0,
+            ..Publish::default()
+        };
+        let mut scratch = vec![0; SUBMISSION_BYTES_MAX];
+        let record = postcard::to_slice(&Submission::Publish(publish), &mut scratch).unwrap();
+        self.submit.push(record).unwrap();
+        while let Some(answer) = self.answers.pop() {
+            let answer = postcard::from_bytes::<Record<'_>>(answer).unwrap();
+            assert!(matches!(answer, Record::Published(_)), "{answer:?}");
+        }
+    }
+
+    /// Offsets of the publications in a player's inbox, which is emptied.
+    pub fn offsets(&mut self, player: usize) -> Vec<u64> {
+        let messages: Vec<String> = self.players[player].inbox.drain(..).collect();
+        messages.iter().flat_map(|message| offsets_in(message)).collect()
+    }
+}
+
+/// Every `"offset":N` behind a `"data"` in a message.
+pub fn offsets_in(message: &str) -> Vec<u64> {
+    let value: serde_json::Value = serde_json::from_str(message).unwrap();
+    let offset = |publication: &serde_json::Value| publication["offset"].as_u64();
+    if let Some(publications) = value["subscribe"]["publications"].as_array() {
+        return publications.iter().filter_map(offset).collect();
+    }
+    offset(&value["push"]["pub"]).into_iter().collect()
+}
+
+/// First byte, payload and length of the first complete frame.
+fn frame(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    assert_eq!(second & 0x80, 0, "a server does not mask");
+    let (at, length) = match second {
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
+        short => (2, usize::from(short)),
+    };
+    let payload = bytes.get(at..at + length)?.to_vec();
+    Some((first, payload, at + length))
+}
+
+pub const UPGRADE: &[u8] = b"GET /connection/websocket HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";
