@@ -44,7 +44,12 @@ pub struct Wheel {
 impl Wheel {
     /// A wheel for the ids `0..capacity`.
     pub fn new(capacity: u32) -> Wheel {
-        let entry = Entry { at: Micros::NEVER, next: NONE, previous: NONE, scheduled: false };
+        let entry = Entry {
+            at: Micros::NEVER,
+            next: NONE,
+            previous: NONE,
+            scheduled: false,
+        };
         Wheel {
             entries: vec![entry; capacity as usize],
             slots: vec![NONE; SLOTS],
@@ -56,7 +61,10 @@ impl Wheel {
 
     /// Sets the deadline of `id`, replacing the one it had.
     pub fn schedule(&mut self, id: u32, at: Micros) {
-        debug_assert!((id as usize) < self.entries.len(), "an id beyond the wheel's capacity");
+        debug_assert!(
+            (id as usize) < self.entries.len(),
+            "an id beyond the wheel's capacity"
+        );
         if at == Micros::NEVER {
             return self.cancel(id);
         }
@@ -76,14 +84,21 @@ impl Wheel {
         if let Some(first) = self.entries.get_mut(first as usize) {
             first.previous = id;
         }
-        self.entries[id as usize] = Entry { at, next: first, previous: NONE, scheduled: true };
+        self.entries[id as usize] = Entry {
+            at,
+            next: first,
+            previous: NONE,
+            scheduled: true,
+        };
         self.occupied[slot / 64] |= 1 << (slot % 64);
         self.count += 1;
     }
 
     /// Forgets the deadline of `id`, if it has one.
     pub fn cancel(&mut self, id: u32) {
-        let Some(&entry) = self.entries.get(id as usize) else { return };
+        let Some(&entry) = self.entries.get(id as usize) else {
+            return;
+        };
         if !entry.scheduled {
             return;
         }

@@ -53,6 +53,9 @@ impl ConnId {
 
     /// The id that `to_bits` packed.
     pub const fn from_bits(bits: u64) -> ConnId {
-        ConnId { slot: (bits & 0xffff_ffff) as u32, generation: (bits >> 32) as u32 }
+        ConnId {
+            slot: (bits & 0xffff_ffff) as u32,
+            generation: (bits >> 32) as u32,
+        }
     }
 }

@@ -46,7 +46,10 @@ fn nothing_is_allocated_after_warm_up() {
     }
     let rounds = |world: &mut World| {
         for n in 0..200 {
-            world.publish("hunt", &format!("{{\"clue\":{n},\"text\":\"{}\"}}", "x".repeat(200)));
+            world.publish(
+                "hunt",
+                &format!("{{\"clue\":{n},\"text\":\"{}\"}}", "x".repeat(200)),
+            );
             // Some frames are lost, so retransmission and reassembly are watched as well.
             world.loss_percent = if n % 50 < 5 { 20 } else { 0 };
             world.run(3);
@@ -59,9 +62,19 @@ fn nothing_is_allocated_after_warm_up() {
     world.around_turn = |begins| WATCHED.store(begins, Ordering::Relaxed);
     rounds(&mut world);
     world.around_turn = |_| ();
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), 0, "allocations in turns of the data core");
-    assert!(world.count(Metric::PortRxFrames) > received + 3_000, "frames were received");
-    assert!(world.count(Metric::TcpRetransmits) > 0, "segments were sent again");
+    assert_eq!(
+        ALLOCATIONS.load(Ordering::Relaxed),
+        0,
+        "allocations in turns of the data core"
+    );
+    assert!(
+        world.count(Metric::PortRxFrames) > received + 3_000,
+        "frames were received"
+    );
+    assert!(
+        world.count(Metric::TcpRetransmits) > 0,
+        "segments were sent again"
+    );
     assert!(world.players[players[0]].pings > 1, "pings were sent");
     for player in players {
         assert_eq!(world.offsets(player), (1..=400).collect::<Vec<u64>>());

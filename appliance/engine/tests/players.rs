@@ -105,12 +105,23 @@ fn a_publish_is_answered_and_heard_by_all_even_the_publisher() {
     let mut world = World::new();
     let player = world.connect();
     world.subscribe(player, "hunt");
-    world.send_text(player, r#"{"id":3,"publish":{"channel":"hunt","data":{"a": 1}}}"#);
+    world.send_text(
+        player,
+        r#"{"id":3,"publish":{"channel":"hunt","data":{"a": 1}}}"#,
+    );
     world.run(20);
     let messages: Vec<String> = world.players[player].inbox.drain(..).collect();
-    assert!(messages.iter().any(|m| m.contains("\"id\":3") && m.contains("\"publish\":{}")), "{messages:?}");
+    assert!(
+        messages
+            .iter()
+            .any(|m| m.contains("\"id\":3") && m.contains("\"publish\":{}")),
+        "{messages:?}"
+    );
     let push = messages.iter().find(|m| m.contains("\"push\"")).unwrap();
-    assert!(push.contains("\"offset\":1") && push.contains("\"info\""), "{push}");
+    assert!(
+        push.contains("\"offset\":1") && push.contains("\"info\""),
+        "{push}"
+    );
 }
 
 #[test]
@@ -127,7 +138,11 @@ fn commands_are_answered_in_order_also_those_behind_a_slow_one() {
     let ids: Vec<u64> = world.players[player]
         .inbox
         .iter()
-        .map(|m| serde_json::from_str::<serde_json::Value>(m).unwrap()["id"].as_u64().unwrap())
+        .map(|m| {
+            serde_json::from_str::<serde_json::Value>(m).unwrap()["id"]
+                .as_u64()
+                .unwrap()
+        })
         .collect();
     assert_eq!(ids, [5, 6, 7]);
 }
@@ -145,7 +160,10 @@ fn tokens_open_connections_and_expire() {
     assert!(reply.contains("109"), "{reply}");
     let short = world.upgrade();
     let reply = world.ask(short, &connect("short"));
-    assert!(reply.contains("\"expires\":true") && reply.contains("\"ttl\":3"), "{reply}");
+    assert!(
+        reply.contains("\"expires\":true") && reply.contains("\"ttl\":3"),
+        "{reply}"
+    );
     // An SDK has 25 seconds to come with a new token.
     world.run(27_000);
     assert!(world.is_open(short));
@@ -162,7 +180,10 @@ fn without_a_token_only_if_the_rules_say_so() {
     let mut world = World::with(setup);
     let player = world.upgrade();
     let reply = world.ask(player, r#"{"id":1,"connect":{}}"#);
-    assert!(reply.contains("101") || reply.starts_with("closed"), "{reply}");
+    assert!(
+        reply.contains("101") || reply.starts_with("closed"),
+        "{reply}"
+    );
 }
 
 #[test]
@@ -177,13 +198,20 @@ fn what_is_not_allowed_is_refused_with_its_code() {
         (r#"{"id":7,"rpc":{"method":"x"}}"#, 108),
     ] {
         let reply = world.ask(player, command);
-        assert!(reply.contains(&format!("\"code\":{code}")), "{command}: {reply}");
+        assert!(
+            reply.contains(&format!("\"code\":{code}")),
+            "{command}: {reply}"
+        );
     }
     assert!(world.subscribe(player, "h0").contains("\"subscribe\""));
     let reply = world.subscribe(player, "h0");
     assert!(reply.contains("105"), "{reply}");
     for n in 1..4 {
-        assert!(world.subscribe(player, &format!("h{n}")).contains("\"subscribe\""));
+        assert!(
+            world
+                .subscribe(player, &format!("h{n}"))
+                .contains("\"subscribe\"")
+        );
     }
     let reply = world.subscribe(player, "h5");
     assert!(reply.contains("106"), "{reply}");
@@ -195,13 +223,22 @@ fn a_malformed_or_unknown_command_closes_only_its_own_connection() {
     let mut world = World::new();
     let bystander = world.connect();
     world.subscribe(bystander, "hunt");
-    for text in ["not json", r#"{"id":9,"dance":{}}"#, r#"{"id":9}"#, "[1]", r#"{"subscribe":{"channel":"x"}}"#] {
+    for text in [
+        "not json",
+        r#"{"id":9,"dance":{}}"#,
+        r#"{"id":9}"#,
+        "[1]",
+        r#"{"subscribe":{"channel":"x"}}"#,
+    ] {
         let player = world.connect();
         assert_eq!(world.ask(player, text), "closed 3501", "{text}");
     }
     // Before connect, anything else is out of place.
     let player = world.upgrade();
-    assert_eq!(world.ask(player, r#"{"id":1,"subscribe":{"channel":"x"}}"#), "closed 3501");
+    assert_eq!(
+        world.ask(player, r#"{"id":1,"subscribe":{"channel":"x"}}"#),
+        "closed 3501"
+    );
     assert_eq!(world.count(Metric::SessionBadCommands), 6);
     world.publish("hunt", "1");
     world.run(20);
@@ -217,7 +254,11 @@ fn broken_frames_are_closed_with_their_code_and_counted() {
         (b"\x81\x02{}", 1002, Metric::WsProtocolErrors),
         (b"\xf1\x80\0\0\0\0", 1002, Metric::WsProtocolErrors),
         (b"\x81\x82\0\0\0\0\xff\xfe", 1007, Metric::WsBadUtf8),
-        (b"\x81\xff\0\0\0\0\x7f\xff\xff\xff\0\0\0\0", 1009, Metric::WsTooBig),
+        (
+            b"\x81\xff\0\0\0\0\x7f\xff\xff\xff\0\0\0\0",
+            1009,
+            Metric::WsTooBig,
+        ),
     ];
     for (bytes, code, metric) in cases {
         let before = world.count(metric);
@@ -233,9 +274,16 @@ fn broken_frames_are_closed_with_their_code_and_counted() {
 #[test]
 fn requests_that_are_no_upgrade_are_answered_and_closed() {
     let mut world = World::new();
-    let long = [b"GET /connection/websocket HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 6000]].concat();
+    let long = [
+        b"GET /connection/websocket HTTP/1.1\r\nX: ".as_slice(),
+        &[b'a'; 6000],
+    ]
+    .concat();
     for (request, answer) in [
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice(), "HTTP/1.1 404"),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice(),
+            "HTTP/1.1 404",
+        ),
         (b"BREW /pot\r\n\r\n", "HTTP/1.1 400"),
         (b"\0\x01\x02\x03\xff\r\n\r\n", "HTTP/1.1 400"),
         (&long, "HTTP/1.1 431"),
@@ -243,7 +291,11 @@ fn requests_that_are_no_upgrade_are_answered_and_closed() {
         let player = world.dial();
         world.send_bytes(player, request);
         world.run(50);
-        assert!(world.text(player).starts_with(answer), "{:?}", world.text(player));
+        assert!(
+            world.text(player).starts_with(answer),
+            "{:?}",
+            world.text(player)
+        );
         world.hang_up(player);
     }
     assert_eq!(world.count(Metric::WsUpgradeRefused), 4);
@@ -285,7 +337,11 @@ fn pings_go_out_and_who_does_not_answer_is_disconnected() {
     let mute = world.connect();
     world.players[mute].answers_pings = false;
     world.run(80_000);
-    assert!(world.players[good].pings >= 3, "{}", world.players[good].pings);
+    assert!(
+        world.players[good].pings >= 3,
+        "{}",
+        world.players[good].pings
+    );
     assert_eq!(world.players[mute].closed, Some(3012));
     assert!(world.is_open(good));
     assert_eq!(world.count(Metric::SessionNoPong), 1);
@@ -317,29 +373,48 @@ fn a_slow_player_is_disconnected_and_slows_nobody() {
 
 #[test]
 fn a_full_submit_ring_refuses_with_a_code_and_loses_nothing() {
-    let mut world = World::with(Setup { submit_ring_bytes: 110_000, ..Setup::default() });
+    let mut world = World::with(Setup {
+        submit_ring_bytes: 110_000,
+        ..Setup::default()
+    });
     let player = world.connect();
     world.subscribe(player, "hunt");
     world.journal_works = false;
     let data = "x".repeat(30_000);
     for id in 10..20 {
-        world.send_text(player, &format!(r#"{{"id":{id},"publish":{{"channel":"hunt","data":"{data}"}}}}"#));
+        world.send_text(
+            player,
+            &format!(r#"{{"id":{id},"publish":{{"channel":"hunt","data":"{data}"}}}}"#),
+        );
         world.run(20);
     }
     assert!(world.count(Metric::RingSubmitFull) > 0);
     world.journal_works = true;
     world.run(500);
     let messages: Vec<String> = world.players[player].inbox.drain(..).collect();
-    let accepted = messages.iter().filter(|m| m.contains("\"publish\":{}")).count();
-    let refused = messages.iter().filter(|m| m.contains("\"code\":111")).count();
+    let accepted = messages
+        .iter()
+        .filter(|m| m.contains("\"publish\":{}"))
+        .count();
+    let refused = messages
+        .iter()
+        .filter(|m| m.contains("\"code\":111"))
+        .count();
     let pushes = messages.iter().filter(|m| m.contains("\"push\"")).count();
-    assert_eq!((accepted + refused, pushes), (10, accepted), "{accepted} {refused}");
+    assert_eq!(
+        (accepted + refused, pushes),
+        (10, accepted),
+        "{accepted} {refused}"
+    );
     assert!(refused > 0 && accepted > 0);
 }
 
 #[test]
 fn an_empty_chunk_pool_cuts_the_connection_that_needs_more() {
-    let mut world = World::with(Setup { chunks: 2, ..Setup::default() });
+    let mut world = World::with(Setup {
+        chunks: 2,
+        ..Setup::default()
+    });
     let player = world.upgrade();
     let long = format!(r#"{{"id":1,"connect":{{"name":"{}"}}}}"#, "n".repeat(9_000));
     world.send_text(player, &long);
@@ -375,7 +450,7 @@ fn random_bytes_disturb_nobody() {
     let mut seed = 9u64;
     let mut random = move || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (seed >> 33) as u8
+        (seed >> 33).to_le_bytes()[0]
     };
     for round in 0..60u64 {
         let player = match round % 3 {

@@ -78,7 +78,16 @@ pub struct Parts<P: Port> {
 impl<P: Port> DataCore<P> {
     /// Puts the parts together.
     pub fn new(parts: Parts<P>) -> DataCore<P> {
-        let Parts { port, tcp, sessions, hunts, submit, broadcast, mailbox, counters } = parts;
+        let Parts {
+            port,
+            tcp,
+            sessions,
+            hunts,
+            submit,
+            broadcast,
+            mailbox,
+            counters,
+        } = parts;
         DataCore {
             port,
             tcp,
@@ -133,15 +142,43 @@ impl<P: Port> DataCore<P> {
     }
 
     fn road(&mut self, now: Micros) -> (&mut Sessions, Road<'_>) {
-        let DataCore { tcp, hunts, submit, sessions, .. } = self;
-        (sessions, Road { now, tcp, hunts, submit })
+        let DataCore {
+            tcp,
+            hunts,
+            submit,
+            sessions,
+            ..
+        } = self;
+        (
+            sessions,
+            Road {
+                now,
+                tcp,
+                hunts,
+                submit,
+            },
+        )
     }
 
     fn receive(&mut self, now: Micros) -> usize {
         let count = self.port.receive();
         for index in 0..count {
-            let DataCore { port, tcp, sessions, hunts, submit, mailbox, counters, .. } = self;
-            let road = &mut Road { now, tcp, hunts, submit };
+            let DataCore {
+                port,
+                tcp,
+                sessions,
+                hunts,
+                submit,
+                mailbox,
+                counters,
+                ..
+            } = self;
+            let road = &mut Road {
+                now,
+                tcp,
+                hunts,
+                submit,
+            };
             on_frame(port.rx(index), 0, road, sessions, mailbox, counters);
         }
         self.port.release();
@@ -155,8 +192,21 @@ impl<P: Port> DataCore<P> {
         while count < EMIT_BATCH
             && let Some(visited) = self.mailbox.receive(&mut frame)
         {
-            let DataCore { tcp, sessions, hunts, submit, mailbox, counters, .. } = self;
-            let road = &mut Road { now, tcp, hunts, submit };
+            let DataCore {
+                tcp,
+                sessions,
+                hunts,
+                submit,
+                mailbox,
+                counters,
+                ..
+            } = self;
+            let road = &mut Road {
+                now,
+                tcp,
+                hunts,
+                submit,
+            };
             on_frame(&mut frame, visited, road, sessions, mailbox, counters);
             count += 1;
         }
@@ -167,7 +217,15 @@ impl<P: Port> DataCore<P> {
     fn follow(&mut self, now: Micros) -> usize {
         let mut count = 0;
         while count < FOLLOW_BATCH {
-            let DataCore { tcp, sessions, hunts, submit, broadcast, counters, .. } = self;
+            let DataCore {
+                tcp,
+                sessions,
+                hunts,
+                submit,
+                broadcast,
+                counters,
+                ..
+            } = self;
             let Some(bytes) = broadcast.pop() else { break };
             count += 1;
             match postcard::from_bytes::<Record<'_>>(bytes) {
@@ -176,7 +234,15 @@ impl<P: Port> DataCore<P> {
                         counters.inc(Metric::HuntEvents);
                     }
                 }
-                Ok(record) => sessions.on_record(&mut Road { now, tcp, hunts, submit }, &record),
+                Ok(record) => sessions.on_record(
+                    &mut Road {
+                        now,
+                        tcp,
+                        hunts,
+                        submit,
+                    },
+                    &record,
+                ),
                 // Written by this process with the same library: cannot be.
                 Err(_) => debug_assert!(false, "a broadcast record does not decode"),
             }
@@ -185,9 +251,23 @@ impl<P: Port> DataCore<P> {
     }
 
     fn on_timers(&mut self, now: Micros) {
-        let DataCore { tcp, sessions, hunts, submit, .. } = self;
+        let DataCore {
+            tcp,
+            sessions,
+            hunts,
+            submit,
+            ..
+        } = self;
         while let Some((id, _)) = tcp.on_timers(now) {
-            sessions.on_closed(&mut Road { now, tcp, hunts, submit }, id);
+            sessions.on_closed(
+                &mut Road {
+                    now,
+                    tcp,
+                    hunts,
+                    submit,
+                },
+                id,
+            );
         }
         let (sessions, mut road) = self.road(now);
         sessions.on_timers(&mut road);
@@ -236,7 +316,13 @@ impl<P: Port> DataCore<P> {
     fn serve(&mut self, now: Micros, id: ConnId) -> bool {
         let (sessions, mut road) = self.road(now);
         sessions.serve(&mut road, id);
-        let DataCore { port, tcp, sessions, hunts, .. } = self;
+        let DataCore {
+            port,
+            tcp,
+            sessions,
+            hunts,
+            ..
+        } = self;
         let mut read = |source: Source, out: &mut [u8]| sessions.read(hunts, id, source, out);
         match tcp.send(now, id, port, &mut read) {
             Sent::Done => true,
@@ -264,7 +350,10 @@ impl<P: Port> DataCore<P> {
         counters.add(Metric::PortKicks, stats.kicks - before.kicks);
         counters.set(Metric::TcpConnections, self.tcp.count() as u64);
         counters.set(Metric::TcpTimeWait, self.tcp.time_wait_count().into());
-        counters.set(Metric::SessionSubscriptions, self.hunts.subscriptions.count() as u64);
+        counters.set(
+            Metric::SessionSubscriptions,
+            self.hunts.subscriptions.count() as u64,
+        );
         counters.set(Metric::SessionHunts, self.hunts.count() as u64);
         counters.set(Metric::HuntLogBlocks, self.hunts.logs.used() as u64);
         counters.set(Metric::MemoryChunks, self.sessions.chunks_used() as u64);

@@ -34,7 +34,10 @@ pub struct Walks {
 
 impl Walks {
     pub(super) fn new(hunts: usize) -> Walks {
-        Walks { walks: vec![Walk::default(); hunts], queue: VecDeque::with_capacity(hunts) }
+        Walks {
+            walks: vec![Walk::default(); hunts],
+            queue: VecDeque::with_capacity(hunts),
+        }
     }
 
     /// Whether no walk is due.
@@ -46,7 +49,11 @@ impl Walks {
     pub(super) fn request(&mut self, hunt: u32) {
         let walk = &mut self.walks[hunt as usize];
         if !walk.queued {
-            *walk = Walk { queued: true, share: SHARE, ..Walk::default() };
+            *walk = Walk {
+                queued: true,
+                share: SHARE,
+                ..Walk::default()
+            };
             self.queue.push_back(hunt);
         } else if walk.index > 0 {
             walk.again = true;
@@ -62,7 +69,9 @@ impl Walks {
     /// The subscriber given by `current` was visited.
     #[inline]
     pub fn advance(&mut self) {
-        let Some(&hunt) = self.queue.front() else { return };
+        let Some(&hunt) = self.queue.front() else {
+            return;
+        };
         let walk = &mut self.walks[hunt as usize];
         walk.index += 1;
         walk.share = walk.share.saturating_sub(1);
@@ -74,10 +83,16 @@ impl Walks {
 
     /// The hunt given by `current` has no such subscriber: its round is over.
     pub fn finish_round(&mut self) {
-        let Some(hunt) = self.queue.pop_front() else { return };
+        let Some(hunt) = self.queue.pop_front() else {
+            return;
+        };
         let walk = &mut self.walks[hunt as usize];
         if std::mem::take(&mut walk.again) {
-            *walk = Walk { queued: true, share: SHARE, ..Walk::default() };
+            *walk = Walk {
+                queued: true,
+                share: SHARE,
+                ..Walk::default()
+            };
             self.queue.push_back(hunt);
         } else {
             walk.queued = false;

@@ -45,7 +45,10 @@ impl Logs {
     /// rounded up to blocks.
     pub fn new(bytes: &'static mut [u8], hunts: usize, window_bytes: usize) -> Logs {
         let count = bytes.len() / BLOCK_BYTES;
-        assert!(count >= 2, "the hunt logs need two blocks of {BLOCK_BYTES} bytes");
+        assert!(
+            count >= 2,
+            "the hunt logs need two blocks of {BLOCK_BYTES} bytes"
+        );
         let window_blocks = window_bytes.div_ceil(BLOCK_BYTES) + 1;
         Logs {
             bytes,
@@ -100,7 +103,9 @@ impl Logs {
     /// Copies the bytes from `position` on into all of `out`; false when they are not all kept.
     #[inline]
     pub fn read(&self, hunt: u32, position: u64, out: &mut [u8]) -> bool {
-        let Some(window) = self.windows.get(hunt as usize) else { return false };
+        let Some(window) = self.windows.get(hunt as usize) else {
+            return false;
+        };
         if position < window.first || position + out.len() as u64 > window.head {
             return false;
         }
@@ -198,7 +203,11 @@ mod tests {
 
     #[test]
     fn forgotten_positions_stay_gone() {
-        let mut logs = Logs::new(Box::leak(vec![0; 2 * BLOCK_BYTES].into_boxed_slice()), 1, 100);
+        let mut logs = Logs::new(
+            Box::leak(vec![0; 2 * BLOCK_BYTES].into_boxed_slice()),
+            1,
+            100,
+        );
         logs.append(0, b"abc");
         logs.forget(0);
         logs.append(0, b"def");

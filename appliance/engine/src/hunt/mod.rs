@@ -64,7 +64,10 @@ impl Hunts {
     /// Room for `hunts_max` hunts and `subscriptions_max` subscriptions, with logs in `logs`.
     pub fn new(logs: Logs, hunts_max: u32, subscriptions_max: u32) -> Hunts {
         let count = hunts_max as usize;
-        let hunt = |_| Hunt { stamps: vec![0; STAMPS], ..Hunt::default() };
+        let hunt = |_| Hunt {
+            stamps: vec![0; STAMPS],
+            ..Hunt::default()
+        };
         Hunts {
             logs,
             subscriptions: Subscriptions::new(subscriptions_max),
@@ -116,7 +119,9 @@ impl Hunts {
 
     /// Takes an event of the broadcast ring. Answers false when nobody here subscribed to its hunt.
     pub fn on_event(&mut self, event: &Event<'_>) -> bool {
-        let Some(&slot) = self.by_number.get(&event.hunt) else { return false };
+        let Some(&slot) = self.by_number.get(&event.hunt) else {
+            return false;
+        };
         let hunt = &mut self.hunts[slot as usize];
         debug_assert_eq!(event.offset, hunt.top + 1, "the journal skips no offset");
         hunt.top = event.offset;

@@ -33,7 +33,9 @@ pub struct Subscriptions {
 
 impl Subscriptions {
     pub(super) fn new(capacity: u32) -> Subscriptions {
-        Subscriptions { records: Slab::new(capacity) }
+        Subscriptions {
+            records: Slab::new(capacity),
+        }
     }
 
     /// Subscriptions held.
@@ -60,11 +62,15 @@ impl Hunts {
             cursor: self.logs.head(slot),
             offset: hunt.top,
         };
-        let Ok(id) = self.subscriptions.records.insert(record) else { return false };
+        let Ok(id) = self.subscriptions.records.insert(record) else {
+            return false;
+        };
         *first = id.slot;
         let records = &mut self.subscriptions.records;
         let place = hunt.subscribers.partition_point(|&index| {
-            records.at(index).is_some_and(|(_, other)| other.conn.slot < conn.slot)
+            records
+                .at(index)
+                .is_some_and(|(_, other)| other.conn.slot < conn.slot)
         });
         hunt.subscribers.insert(place, id.slot);
         self.walks.on_insert(slot, place);
@@ -90,7 +96,9 @@ impl Hunts {
         let mut before = NONE;
         let mut index = *first;
         while index != NONE {
-            let Some(record) = self.subscriptions.at(index).copied() else { return false };
+            let Some(record) = self.subscriptions.at(index).copied() else {
+                return false;
+            };
             if record.hunt == slot {
                 match self.subscriptions.at(before) {
                     Some(previous) => previous.next = record.next,
@@ -108,20 +116,30 @@ impl Hunts {
     /// Ends every subscription of a connection.
     pub fn unsubscribe_all(&mut self, first: &mut u32) {
         while *first != NONE {
-            let Some(record) = self.subscriptions.at(*first).copied() else { return };
+            let Some(record) = self.subscriptions.at(*first).copied() else {
+                return;
+            };
             self.leave(*first, &record);
             *first = record.next;
         }
     }
 
     fn leave(&mut self, index: u32, record: &Subscription) {
-        let Hunts { subscriptions, hunts, walks, .. } = self;
+        let Hunts {
+            subscriptions,
+            hunts,
+            walks,
+            ..
+        } = self;
         let hunt = &mut hunts[record.hunt as usize];
         let start = hunt.subscribers.partition_point(|&other| {
             let other = subscriptions.records.at(other);
             other.is_some_and(|(_, other)| other.conn.slot < record.conn.slot)
         });
-        if let Some(found) = hunt.subscribers[start..].iter().position(|&other| other == index) {
+        if let Some(found) = hunt.subscribers[start..]
+            .iter()
+            .position(|&other| other == index)
+        {
             hunt.subscribers.remove(start + found);
             walks.on_remove(record.hunt, start + found);
         }

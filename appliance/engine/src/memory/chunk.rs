@@ -35,7 +35,13 @@ pub struct Chain {
 
 impl Default for Chain {
     fn default() -> Chain {
-        Chain { head: NONE, tail: NONE, start: 0, skip: 0, len: 0 }
+        Chain {
+            head: NONE,
+            tail: NONE,
+            start: 0,
+            skip: 0,
+            len: 0,
+        }
     }
 }
 
@@ -74,7 +80,9 @@ impl Chunks {
     /// A pool of `count` chunks, all memory taken now.
     pub fn new(count: u32) -> Chunks {
         assert!(count < NONE, "chunk {NONE} means none");
-        let next = (0..count).map(|i| if i + 1 == count { NONE } else { i + 1 }).collect();
+        let next = (0..count)
+            .map(|i| if i + 1 == count { NONE } else { i + 1 })
+            .collect();
         Chunks {
             bytes: vec![0; count as usize * CHUNK_BYTES],
             next,
@@ -115,7 +123,11 @@ impl Chunks {
     /// Appends all of `bytes` or, when the pool cannot hold them, nothing.
     pub fn append(&mut self, chain: &mut Chain, mut bytes: &[u8]) -> Result<(), Full> {
         let used = (chain.skip + chain.len) as usize;
-        let room = if chain.head == NONE { 0 } else { used.next_multiple_of(CHUNK_BYTES) - used };
+        let room = if chain.head == NONE {
+            0
+        } else {
+            used.next_multiple_of(CHUNK_BYTES) - used
+        };
         if bytes.len().saturating_sub(room).div_ceil(CHUNK_BYTES) > self.free_count {
             return Err(Full);
         }

@@ -28,7 +28,12 @@ impl<T> Slab<T> {
     pub fn new(capacity: u32) -> Slab<T> {
         assert!(capacity < NONE, "slot {NONE} means none");
         Slab {
-            entries: (0..capacity).map(|_| Entry { generation: 0, value: None }).collect(),
+            entries: (0..capacity)
+                .map(|_| Entry {
+                    generation: 0,
+                    value: None,
+                })
+                .collect(),
             free: (0..capacity).rev().collect(),
         }
     }
@@ -45,11 +50,16 @@ impl<T> Slab<T> {
 
     /// Stores `value`; gives it back when every slot is taken.
     pub fn insert(&mut self, value: T) -> Result<ConnId, T> {
-        let Some(slot) = self.free.pop() else { return Err(value) };
+        let Some(slot) = self.free.pop() else {
+            return Err(value);
+        };
         let entry = &mut self.entries[slot as usize];
         entry.generation = entry.generation.wrapping_add(1);
         entry.value = Some(value);
-        Ok(ConnId { slot, generation: entry.generation })
+        Ok(ConnId {
+            slot,
+            generation: entry.generation,
+        })
     }
 
     /// Takes the record out; none if `id` is stale.
@@ -67,19 +77,30 @@ impl<T> Slab<T> {
     /// The record of `id`; none if `id` is stale.
     pub fn get(&self, id: ConnId) -> Option<&T> {
         let entry = self.entries.get(id.slot as usize)?;
-        if entry.generation == id.generation { entry.value.as_ref() } else { None }
+        if entry.generation == id.generation {
+            entry.value.as_ref()
+        } else {
+            None
+        }
     }
 
     /// The record of `id`, to change; none if `id` is stale.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
         let entry = self.entries.get_mut(id.slot as usize)?;
-        if entry.generation == id.generation { entry.value.as_mut() } else { None }
+        if entry.generation == id.generation {
+            entry.value.as_mut()
+        } else {
+            None
+        }
     }
 
     /// The id and record now in `slot`, if it is taken.
     pub fn at(&mut self, slot: u32) -> Option<(ConnId, &mut T)> {
         let entry = self.entries.get_mut(slot as usize)?;
-        let id = ConnId { slot, generation: entry.generation };
+        let id = ConnId {
+            slot,
+            generation: entry.generation,
+        };
         entry.value.as_mut().map(|value| (id, value))
     }
 }

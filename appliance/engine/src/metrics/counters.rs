@@ -16,7 +16,9 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { cells: METRICS.iter().map(|_| AtomicU64::new(0)).collect() }
+        Counters {
+            cells: METRICS.iter().map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 }
 
@@ -25,7 +27,10 @@ impl Counters {
     #[inline]
     pub fn add(&self, metric: Metric, n: u64) {
         let cell = &self.cells[metric as usize];
-        cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        cell.store(
+            cell.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Adds one.

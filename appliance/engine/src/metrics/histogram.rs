@@ -50,7 +50,13 @@ pub fn recorder() -> (Recorder, Collector) {
         emptied: emptied_out,
         next: Micros(0),
     };
-    (recorder, Collector { full: full_out, emptied: emptied_in })
+    (
+        recorder,
+        Collector {
+            full: full_out,
+            emptied: emptied_in,
+        },
+    )
 }
 
 impl Recorder {

@@ -22,8 +22,15 @@ struct Queue {
 
 impl Queue {
     fn new(capacity: usize) -> Queue {
-        let frame = Frame { bytes: [0; FRAME_BYTES_MAX], length: 0 };
-        Queue { frames: vec![frame; capacity], first: 0, count: 0 }
+        let frame = Frame {
+            bytes: [0; FRAME_BYTES_MAX],
+            length: 0,
+        };
+        Queue {
+            frames: vec![frame; capacity],
+            first: 0,
+            count: 0,
+        }
     }
 
     fn at(&mut self, index: usize) -> &mut Frame {
@@ -149,7 +156,10 @@ mod tests {
         assert!(port.inject(b"1") && port.inject(b"22") && port.inject(b"333"));
         assert!(!port.inject(b"4"));
         assert_eq!(port.receive(), 3);
-        assert_eq!((port.rx(0).to_vec(), port.rx(2).to_vec()), (b"1".to_vec(), b"333".to_vec()));
+        assert_eq!(
+            (port.rx(0).to_vec(), port.rx(2).to_vec()),
+            (b"1".to_vec(), b"333".to_vec())
+        );
         port.release();
         assert!(port.inject(b"5"));
         assert_eq!(port.receive(), 1);
@@ -164,6 +174,9 @@ mod tests {
         assert!(port.take_sent(&mut out) && !port.take_sent(&mut Vec::new()));
         assert_eq!(out, b"ab");
         let stats = port.stats();
-        assert_eq!((stats.rx_frames, stats.rx_dropped, stats.tx_frames), (4, 1, 1));
+        assert_eq!(
+            (stats.rx_frames, stats.rx_dropped, stats.tx_frames),
+            (4, 1, 1)
+        );
     }
 }

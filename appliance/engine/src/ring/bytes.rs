@@ -28,19 +28,35 @@ pub struct Reader {
 
 /// A ring of `capacity` bytes for records of at most `record_max` bytes. All memory is taken here.
 pub fn ring(capacity: usize, record_max: usize) -> (Writer, Reader) {
-    assert!(record_max + PREFIX_BYTES <= capacity, "the largest record must fit the ring");
+    assert!(
+        record_max + PREFIX_BYTES <= capacity,
+        "the largest record must fit the ring"
+    );
     let (producer, consumer) = RingBuffer::new(capacity);
-    (Writer { bytes: producer }, Reader { bytes: consumer, scratch: vec![0; record_max] })
+    (
+        Writer { bytes: producer },
+        Reader {
+            bytes: consumer,
+            scratch: vec![0; record_max],
+        },
+    )
 }
 
 impl Writer {
     /// Appends one record.
     pub fn push(&mut self, record: &[u8]) -> Result<(), Full> {
-        let Ok(length) = u32::try_from(record.len()) else { return Err(Full) };
+        let Ok(length) = u32::try_from(record.len()) else {
+            return Err(Full);
+        };
         let Ok(chunk) = self.bytes.write_chunk_uninit(PREFIX_BYTES + record.len()) else {
             return Err(Full);
         };
-        chunk.fill_from_iter(length.to_le_bytes().into_iter().chain(record.iter().copied()));
+        chunk.fill_from_iter(
+            length
+                .to_le_bytes()
+                .into_iter()
+                .chain(record.iter().copied()),
+        );
         Ok(())
     }
 

@@ -20,9 +20,13 @@ impl Sessions {
             Record::Refused { token, .. } => *token,
             Record::Event(_) => return,
         };
-        let Some(pending) = self.pending.remove(ConnId::from_bits(token)) else { return };
+        let Some(pending) = self.pending.remove(ConnId::from_bits(token)) else {
+            return;
+        };
         let id = pending.conn;
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         player.pending -= 1;
         if player.phase == Phase::Closing {
             return;
@@ -59,8 +63,12 @@ impl Sessions {
         pending: &Pending,
         answer: &broadcast::Subscribed<'_>,
     ) {
-        let Purpose::Subscribe { recover, offset, recoverable, reject_unrecovered } =
-            pending.purpose
+        let Purpose::Subscribe {
+            recover,
+            offset,
+            recoverable,
+            reject_unrecovered,
+        } = pending.purpose
         else {
             return;
         };
@@ -75,17 +83,30 @@ impl Sessions {
             self.forget_subscription(id);
             return self.refuse(road, id, pending.command, Error::UnrecoverablePosition);
         }
-        let opened = road.hunts.open(answer.hunt, answer.name, answer.epoch, answer.top);
+        let opened = road
+            .hunts
+            .open(answer.hunt, answer.name, answer.epoch, answer.top);
         let Ok(slot) = opened else {
             self.forget_subscription(id);
             return self.refuse(road, id, pending.command, Error::LimitExceeded);
         };
-        let Some(player) = self.player(id) else { return };
-        if road.hunts.subscription(slot, player.subscriptions).is_some() {
+        let Some(player) = self.player(id) else {
+            return;
+        };
+        if road
+            .hunts
+            .subscription(slot, player.subscriptions)
+            .is_some()
+        {
             self.forget_subscription(id);
             return self.refuse(road, id, pending.command, Error::AlreadySubscribed);
         }
-        let done = Subscribed { recoverable, recover, offset, recovered: answer.recovered };
+        let done = Subscribed {
+            recoverable,
+            recover,
+            offset,
+            recovered: answer.recovered,
+        };
         self.enter(road, id, pending.command, slot, done, answer.publications);
     }
 
@@ -100,7 +121,9 @@ impl Sessions {
         done: Subscribed,
         publications: &[u8],
     ) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if !road.hunts.subscribe(slot, id, &mut player.subscriptions) {
             self.forget_subscription(id);
             road.hunts.close_if_empty(slot);

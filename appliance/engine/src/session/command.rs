@@ -21,7 +21,9 @@ impl Sessions {
     /// A whole text message: one JSON command a line.
     pub(super) fn on_text(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
         self.counters.inc(Metric::WsMessagesIn);
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if player.phase == Phase::Closing {
             return;
         }
@@ -35,12 +37,17 @@ impl Sessions {
     fn run(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
         let mut rest = text;
         loop {
-            let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|&byte| byte == b'\n')
+                .unwrap_or(rest.len());
             let (line, tail) = rest.split_at(end);
             let Some(Ok(command)) = json::commands(line).next() else {
                 return self.disconnect(road, id, Disconnect::BadRequest);
             };
-            let Some(player) = self.player(id) else { return };
+            let Some(player) = self.player(id) else {
+                return;
+            };
             let waits = match command.body {
                 Body::Subscribe(_) | Body::Publish(_) => player.pending >= PENDING_MAX,
                 _ => player.pending > 0,
@@ -63,13 +70,18 @@ impl Sessions {
     /// Keeps commands for later; the peer's window shrinks by as much.
     fn hold(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
         let held_max = self.rules.message_bytes_max * 2;
-        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+            return;
+        };
         if player.held.len() + text.len() >= held_max {
             return self.disconnect(road, id, Disconnect::TooManyRequests);
         }
         let separator: &[u8] = if player.held.is_empty() { b"" } else { b"\n" };
         let stored = self.chunks.append(&mut player.held, separator);
-        if stored.and_then(|()| self.chunks.append(&mut player.held, text)).is_err() {
+        if stored
+            .and_then(|()| self.chunks.append(&mut player.held, text))
+            .is_err()
+        {
             self.counters.inc(Metric::SessionChunksFull);
             return self.cut(road, id);
         }
@@ -79,14 +91,17 @@ impl Sessions {
 
     /// Runs what was held, once nothing is pending any more.
     pub(super) fn resume(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+            return;
+        };
         if player.conn != id || player.pending > 0 || player.held.is_empty() {
             return;
         }
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
         text.resize(player.held.len(), 0);
-        self.chunks.read(&player.held, player.held.start(), &mut text);
+        self.chunks
+            .read(&player.held, player.held.start(), &mut text);
         self.chunks.clear(&mut player.held);
         road.tcp.set_backlog(id, 0);
         self.run(road, id, &text);
@@ -95,7 +110,9 @@ impl Sessions {
 
     fn dispatch(&mut self, road: &mut Road<'_>, id: ConnId, command: &Command<'_>) {
         self.counters.inc(Metric::SessionCommands);
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         match (&command.body, player.phase) {
             (Body::Connect(connect), Phase::Upgraded) => {
                 return self.on_connect(road, id, command.id, connect);
@@ -152,7 +169,9 @@ impl Sessions {
         let client = self.client_id();
         let jitter = self.random() % (self.rules.ping_interval.0 / 2 + 1);
         let first_ping = road.now + Micros(self.rules.ping_interval.0 / 2 + jitter);
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         player.phase = Phase::Connected;
         player.client = client;
         player.user = claims.user.into();
@@ -186,7 +205,9 @@ impl Sessions {
             Err(TokenError::Invalid) => return self.disconnect(road, id, Disconnect::InvalidToken),
         };
         let version = self.rules.version;
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if *player.user != *claims.user {
             return self.disconnect(road, id, Disconnect::InvalidToken);
         }
@@ -217,7 +238,9 @@ impl Sessions {
             return self.refuse(road, id, number, Error::PermissionDenied);
         }
         let channels_max = self.rules.channels_max;
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if player.subscription_count >= channels_max {
             return self.refuse(road, id, number, Error::LimitExceeded);
         }
@@ -232,7 +255,12 @@ impl Sessions {
             && nothing_pending
             && (!recover || at_top(road, slot, wish))
         {
-            let done = Subscribed { recoverable, recover, offset: wish.offset, recovered: recover };
+            let done = Subscribed {
+                recoverable,
+                recover,
+                offset: wish.offset,
+                recovered: recover,
+            };
             return self.on_subscribed_here(road, id, number, slot, done);
         }
         let purpose = Purpose::Subscribe {
@@ -241,7 +269,9 @@ impl Sessions {
             recoverable,
             reject_unrecovered: wish.flag & FLAG_REJECT_UNRECOVERED != 0,
         };
-        let Some(token) = self.ask(road, id, number, purpose) else { return };
+        let Some(token) = self.ask(road, id, number, purpose) else {
+            return;
+        };
         let submission = Submission::Subscribe(submit::Subscribe {
             token,
             hunt: &wish.channel,
@@ -276,7 +306,9 @@ impl Sessions {
             return self.disconnect(road, id, Disconnect::BadRequest);
         }
         let slot = road.hunts.find(channel);
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if let Some(slot) = slot
             && road.hunts.unsubscribe(slot, &mut player.subscriptions)
         {
@@ -303,7 +335,9 @@ impl Sessions {
         if data.len() > EVENT_BYTES_MAX {
             return self.refuse(road, id, number, Error::BadRequest);
         }
-        let Some(token) = self.ask(road, id, number, Purpose::Publish) else { return };
+        let Some(token) = self.ask(road, id, number, Purpose::Publish) else {
+            return;
+        };
         let mut info = std::mem::take(&mut self.out);
         let mut compact = std::mem::take(&mut self.framed);
         info.clear();
@@ -345,7 +379,11 @@ impl Sessions {
         number: u32,
         purpose: Purpose,
     ) -> Option<u64> {
-        let Ok(entry) = self.pending.insert(Pending { conn: id, command: number, purpose }) else {
+        let Ok(entry) = self.pending.insert(Pending {
+            conn: id,
+            command: number,
+            purpose,
+        }) else {
             self.counters.inc(Metric::RingSubmitFull);
             self.refuse(road, id, number, Error::TooManyRequests);
             return None;

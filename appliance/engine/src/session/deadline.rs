@@ -15,7 +15,9 @@ impl Sessions {
     /// Acts on every deadline that has passed.
     pub fn on_timers(&mut self, road: &mut Road<'_>) {
         while let Some(slot) = self.wheel.expire(road.now) {
-            let Some(Some(player)) = self.players.get(slot as usize) else { continue };
+            let Some(Some(player)) = self.players.get(slot as usize) else {
+                continue;
+            };
             let (id, deadline) = (player.conn, player.deadline.min(player.expires));
             if deadline <= road.now {
                 self.on_deadline(road, id);
@@ -30,11 +32,17 @@ impl Sessions {
 
     /// When `on_timers` has to be called at the latest.
     pub fn poll_at(&self) -> Micros {
-        if self.draining { Micros(0) } else { self.wheel.poll_at() }
+        if self.draining {
+            Micros(0)
+        } else {
+            self.wheel.poll_at()
+        }
     }
 
     fn on_deadline(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         match player.phase {
             Phase::Request => {
                 self.counters.inc(Metric::WsHandshakeTimeouts);
@@ -54,7 +62,9 @@ impl Sessions {
 
     fn ping(&mut self, road: &mut Road<'_>, id: ConnId) {
         let deadline = road.now + self.rules.pong_timeout;
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         player.awaits_pong = true;
         player.deadline = deadline;
         let deadline = deadline.min(player.expires);
@@ -66,8 +76,15 @@ impl Sessions {
 
     /// The player answered a ping; one that was not asked for is a bad request.
     pub(super) fn on_pong(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let rest = Micros(self.rules.ping_interval.0.saturating_sub(self.rules.pong_timeout.0));
-        let Some(player) = self.player(id) else { return };
+        let rest = Micros(
+            self.rules
+                .ping_interval
+                .0
+                .saturating_sub(self.rules.pong_timeout.0),
+        );
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if !player.awaits_pong {
             return self.disconnect(road, id, Disconnect::BadRequest);
         }
@@ -84,7 +101,8 @@ impl Sessions {
     }
 
     fn drain_some(&mut self, road: &mut Road<'_>) {
-        let until = (self.drain_next + DRAIN_A_TURN).min(u32::try_from(self.players.len()).unwrap_or(0));
+        let until =
+            (self.drain_next + DRAIN_A_TURN).min(u32::try_from(self.players.len()).unwrap_or(0));
         for slot in self.drain_next..until {
             if let Some(Some(player)) = self.players.get(slot as usize) {
                 let id = player.conn;

@@ -12,7 +12,9 @@ use crate::ws::upgrade::{self, Policy, REQUEST_BYTES_MAX, Upgrade};
 impl Sessions {
     /// New bytes of the stream, in order. Writable, because they are unmasked in place.
     pub fn on_data(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &mut [u8]) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         match player.phase {
             Phase::Request => self.on_request(road, id, bytes),
             Phase::Upgraded | Phase::Connected => self.on_frames(road, id, bytes),
@@ -22,7 +24,9 @@ impl Sessions {
 
     /// Bytes of the upgrade request. In the common case it is one segment and nothing is kept.
     fn on_request(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &mut [u8]) {
-        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+            return;
+        };
         let kept = player.input.len();
         if kept == 0 {
             let used = self.on_request_bytes(road, id, bytes);
@@ -36,7 +40,8 @@ impl Sessions {
         let mut request = std::mem::take(&mut self.scratch);
         request.clear();
         request.resize(kept, 0);
-        self.chunks.read(&player.input, player.input.start(), &mut request);
+        self.chunks
+            .read(&player.input, player.input.start(), &mut request);
         self.chunks.clear(&mut player.input);
         request.extend_from_slice(bytes);
         let used = self.on_request_bytes(road, id, &request);
@@ -52,12 +57,16 @@ impl Sessions {
 
     /// Judges what has come of the request; gives the bytes it used, all of them when incomplete.
     fn on_request_bytes(&mut self, road: &mut Road<'_>, id: ConnId, request: &[u8]) -> usize {
-        let policy =
-            Policy { path: &self.rules.path, allowed_origins: &self.rules.allowed_origins };
+        let policy = Policy {
+            path: &self.rules.path,
+            allowed_origins: &self.rules.allowed_origins,
+        };
         self.framed.clear();
         match upgrade::receive(request, &policy, &mut self.framed) {
             Upgrade::Incomplete if request.len() < REQUEST_BYTES_MAX => {
-                let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return 0 };
+                let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+                    return 0;
+                };
                 if self.chunks.append(&mut player.input, request).is_err() {
                     self.counters.inc(Metric::SessionChunksFull);
                     self.cut(road, id);
@@ -100,7 +109,9 @@ impl Sessions {
 
     /// WebSocket frames, cut anywhere.
     fn on_frames(&mut self, road: &mut Road<'_>, id: ConnId, mut bytes: &mut [u8]) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         let mut decoder = std::mem::take(&mut player.decoder);
         let mut whole = std::mem::take(&mut self.scratch);
         let message_bytes_max = self.rules.message_bytes_max;

@@ -65,12 +65,18 @@ pub struct Submit {
 impl Submit {
     /// Takes the writing end.
     pub fn new(writer: Writer) -> Submit {
-        Submit { writer, scratch: vec![0; SUBMISSION_BYTES_MAX], wrote: false }
+        Submit {
+            writer,
+            scratch: vec![0; SUBMISSION_BYTES_MAX],
+            wrote: false,
+        }
     }
 
     /// Submits; false when the ring is full.
     pub fn submit(&mut self, submission: &Submission<'_>) -> bool {
-        let Ok(record) = postcard::to_slice(submission, &mut self.scratch) else { return false };
+        let Ok(record) = postcard::to_slice(submission, &mut self.scratch) else {
+            return false;
+        };
         let done = self.writer.push(record).is_ok();
         self.wrote |= done;
         done
@@ -98,7 +104,12 @@ pub struct Road<'a> {
 /// What a pending submission was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    Subscribe { recover: bool, offset: u64, recoverable: bool, reject_unrecovered: bool },
+    Subscribe {
+        recover: bool,
+        offset: u64,
+        recoverable: bool,
+        reject_unrecovered: bool,
+    },
     Publish,
 }
 
@@ -135,7 +146,9 @@ pub struct Sessions {
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sessions").field("count", &self.count()).finish_non_exhaustive()
+        f.debug_struct("Sessions")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }
 
@@ -205,7 +218,10 @@ impl Sessions {
     pub fn on_open(&mut self, road: &mut Road<'_>, id: ConnId) {
         let deadline = road.now + self.rules.handshake_timeout;
         if let Some(place) = self.players.get_mut(id.slot as usize) {
-            debug_assert!(place.is_none(), "TCP reuses a slot only after telling that it closed");
+            debug_assert!(
+                place.is_none(),
+                "TCP reuses a slot only after telling that it closed"
+            );
             *place = Some(Player::new(id, deadline));
             self.wheel.schedule(id.slot, deadline);
         }
@@ -213,7 +229,9 @@ impl Sessions {
 
     /// The peer sent FIN: it will send no more, so the player is gone.
     pub fn on_finished(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if player.phase != Phase::Closing {
             self.begin_closing(road, id);
             self.touch(id);
@@ -242,7 +260,9 @@ impl Sessions {
             return;
         }
         self.leave(road, id);
-        let Some(mut player) = self.players[id.slot as usize].take() else { return };
+        let Some(mut player) = self.players[id.slot as usize].take() else {
+            return;
+        };
         player.decoder.clear(&mut self.chunks);
         self.chunks.clear(&mut player.input);
         self.chunks.clear(&mut player.held);
@@ -252,12 +272,15 @@ impl Sessions {
 
     /// Ends what a player takes part in: subscriptions, presence in the player count.
     fn leave(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         road.hunts.unsubscribe_all(&mut player.subscriptions);
         player.subscription_count = 0;
         if player.phase == Phase::Connected {
             let players = self.counters.get(Metric::SessionPlayers);
-            self.counters.set(Metric::SessionPlayers, players.saturating_sub(1));
+            self.counters
+                .set(Metric::SessionPlayers, players.saturating_sub(1));
         }
     }
 
@@ -265,7 +288,9 @@ impl Sessions {
     fn begin_closing(&mut self, road: &mut Road<'_>, id: ConnId) {
         self.leave(road, id);
         let deadline = road.now + CLOSE_TIMEOUT;
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         player.phase = Phase::Closing;
         player.deadline = deadline;
         let mut held = std::mem::take(&mut player.held);
@@ -295,7 +320,9 @@ impl Sessions {
 
     /// Closes with a WebSocket close frame.
     fn close(&mut self, road: &mut Road<'_>, id: ConnId, code: u16, reason: &str) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         match player.phase {
             Phase::Closing => return,
             Phase::Request => return self.cut(road, id),
@@ -309,7 +336,9 @@ impl Sessions {
 
     /// Queues the frame in `framed` as private bytes; cuts the connection when the pool is empty.
     fn queue_framed(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(player) = self.players[id.slot as usize].as_mut() else { return };
+        let Some(player) = self.players[id.slot as usize].as_mut() else {
+            return;
+        };
         match self.chunks.append(&mut player.private, &self.framed) {
             Ok(()) => self.touch(id),
             Err(Full) => {
@@ -328,7 +357,9 @@ impl Sessions {
 
     /// Puts the player on the list of those to serve.
     fn touch(&mut self, id: ConnId) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if !player.touched {
             player.touched = true;
             self.touched.push_back(id);

@@ -90,8 +90,12 @@ impl Rules {
         {
             return Err(NameError::Malformed);
         }
-        let Some((namespace, _)) = name.split_once(':') else { return Ok(&self.default) };
+        let Some((namespace, _)) = name.split_once(':') else {
+            return Ok(&self.default);
+        };
         let found = self.namespaces.iter().find(|(known, _)| known == namespace);
-        found.map(|(_, rules)| rules).ok_or(NameError::UnknownNamespace)
+        found
+            .map(|(_, rules)| rules)
+            .ok_or(NameError::UnknownNamespace)
     }
 }

@@ -17,7 +17,9 @@ impl Sessions {
     /// Places what the player can take now. The caller then lets TCP send.
     pub fn serve(&mut self, road: &mut Road<'_>, id: ConnId) {
         self.place_private(road, id);
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if player.phase == Phase::Closing {
             if player.unplaced() == 0 && !player.finished {
                 player.finished = true;
@@ -30,10 +32,11 @@ impl Sessions {
         }
         let mut index = player.subscriptions;
         while index != NONE {
-            let Some(subscription) = road.hunts.subscriptions.at(index) else { return };
+            let Some(subscription) = road.hunts.subscriptions.at(index) else {
+                return;
+            };
             let (hunt, next) = (subscription.hunt, subscription.next);
-            if subscription.cursor != road.hunts.logs.head(hunt)
-                && !self.place_run(road, id, index)
+            if subscription.cursor != road.hunts.logs.head(hunt) && !self.place_run(road, id, index)
             {
                 return self.judge_lag(road, id);
             }
@@ -42,11 +45,19 @@ impl Sessions {
     }
 
     /// Copies bytes that TCP wants to send; false when they are no longer kept.
-    pub fn read(&self, hunts: &crate::hunt::Hunts, id: ConnId, source: Source, out: &mut [u8]) -> bool {
+    pub fn read(
+        &self,
+        hunts: &crate::hunt::Hunts,
+        id: ConnId,
+        source: Source,
+        out: &mut [u8],
+    ) -> bool {
         if source.tag != PRIVATE {
             return hunts.logs.read(source.tag, source.position, out);
         }
-        let Some(Some(player)) = self.players.get(id.slot as usize) else { return false };
+        let Some(Some(player)) = self.players.get(id.slot as usize) else {
+            return false;
+        };
         // Private positions are 32 bits; TCP carries them in 64.
         let position = u32::try_from(source.position & 0xffff_ffff).unwrap_or(0);
         self.chunks.read(&player.private, position, out)
@@ -54,7 +65,9 @@ impl Sessions {
 
     /// Acknowledgements came: frees the replies they cover, and serves the player if it waits.
     pub fn on_acked(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else { return };
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+            return;
+        };
         if player.conn != id {
             return;
         }
@@ -83,10 +96,15 @@ impl Sessions {
     }
 
     fn place_private(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         let unplaced = player.unplaced();
         if unplaced > 0 && road.tcp.sendable(id) > 0 {
-            let source = Source { tag: PRIVATE, position: u64::from(player.placed) };
+            let source = Source {
+                tag: PRIVATE,
+                position: u64::from(player.placed),
+            };
             if road.tcp.place(id, source, unplaced) {
                 player.placed = player.placed.wrapping_add(unplaced);
             }
@@ -98,17 +116,25 @@ impl Sessions {
         if road.tcp.sendable(id) == 0 {
             return false;
         }
-        let Some(subscription) = road.hunts.subscriptions.at(index).copied() else { return false };
+        let Some(subscription) = road.hunts.subscriptions.at(index).copied() else {
+            return false;
+        };
         let head = road.hunts.logs.head(subscription.hunt);
-        let Ok(run) = u32::try_from(head - subscription.cursor) else { return false };
-        let source = Source { tag: subscription.hunt, position: subscription.cursor };
+        let Ok(run) = u32::try_from(head - subscription.cursor) else {
+            return false;
+        };
+        let source = Source {
+            tag: subscription.hunt,
+            position: subscription.cursor,
+        };
         if subscription.cursor < road.hunts.logs.first(subscription.hunt)
             || !road.tcp.place(id, source, run)
         {
             return false;
         }
         let top = road.hunts.hunt(subscription.hunt).top;
-        self.counters.add(Metric::HuntDeliveries, top - subscription.offset);
+        self.counters
+            .add(Metric::HuntDeliveries, top - subscription.offset);
         self.record_latency(road, subscription.hunt, subscription.offset, top);
         if let Some(subscription) = road.hunts.subscriptions.at(index) {
             subscription.cursor = head;
@@ -127,7 +153,9 @@ impl Sessions {
     /// Disconnects a player that cannot take bytes now and is too far behind.
     fn judge_lag(&mut self, road: &mut Road<'_>, id: ConnId) {
         let lag_bytes_max = self.rules.lag_bytes_max;
-        let Some(player) = self.player(id) else { return };
+        let Some(player) = self.player(id) else {
+            return;
+        };
         let mut lag = u64::from(player.unplaced()) + u64::from(road.tcp.outstanding(id));
         let mut index = player.subscriptions;
         let mut lost = false;

@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
-    TcpSeqNumber,
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet,
+    TcpPacket, TcpSeqNumber,
 };
 
 use crate::wire::checksum;
@@ -62,7 +62,9 @@ pub fn emit(
     let tcp_at = link_bytes + ip_header_bytes(&header.flow);
     let payload_at = tcp_at + TCP_HEADER + options_bytes;
     let end = payload_at + payload_bytes;
-    let Some(frame) = buffer.get_mut(..end) else { return 0 };
+    let Some(frame) = buffer.get_mut(..end) else {
+        return 0;
+    };
     if !fill(&mut frame[payload_at..]) {
         return 0;
     }
@@ -81,7 +83,9 @@ fn emit_link(frame: &mut [u8], header: &Header) {
     let mut ethernet = EthernetFrame::new_unchecked(&mut *frame);
     ethernet.set_src_addr(EthernetAddress(header.link.local_mac));
     ethernet.set_dst_addr(EthernetAddress(header.link.peer_mac));
-    let Some(tag) = header.link.vlan else { return ethernet.set_ethertype(protocol) };
+    let Some(tag) = header.link.vlan else {
+        return ethernet.set_ethertype(protocol);
+    };
     ethernet.set_ethertype(EthernetProtocol::Unknown(0x8100));
     frame[14..16].copy_from_slice(&tag.to_be_bytes());
     frame[16..18].copy_from_slice(&u16::from(protocol).to_be_bytes());

@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption,
-    TcpPacket,
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet,
+    TcpOption, TcpPacket,
 };
 
 use crate::metrics::catalog::Metric;
@@ -87,7 +87,11 @@ fn parse_link(frame: &[u8]) -> Result<(Link, EthernetProtocol, usize), Drop> {
     let ethernet = EthernetFrame::new_checked(frame).map_err(|_| Drop::Short)?;
     let EthernetAddress(peer_mac) = ethernet.src_addr();
     let EthernetAddress(local_mac) = ethernet.dst_addr();
-    let mut link = Link { peer_mac, local_mac, vlan: None };
+    let mut link = Link {
+        peer_mac,
+        local_mac,
+        vlan: None,
+    };
     let at = EthernetFrame::<&[u8]>::header_len();
     if u16::from(ethernet.ethertype()) != VLAN_TPID {
         return Ok((link, ethernet.ethertype(), at));
@@ -126,7 +130,11 @@ fn parse_ipv4(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     // Ethernet pads short frames: the packet's own length counts.
     let end = usize::from(packet.total_len());
     let segment_at = at + header..at + end;
-    Ok(Packet { source: source.into(), destination: destination.into(), segment_at })
+    Ok(Packet {
+        source: source.into(),
+        destination: destination.into(),
+        segment_at,
+    })
 }
 
 /// Whether a host could have sent from `source` (RFC 1122 section 3.2.1.3).
@@ -159,7 +167,11 @@ fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     }
     let end = HEADER + usize::from(packet.payload_len());
     let segment_at = at + HEADER..at + end;
-    Ok(Packet { source: source.into(), destination: destination.into(), segment_at })
+    Ok(Packet {
+        source: source.into(),
+        destination: destination.into(),
+        segment_at,
+    })
 }
 
 /// Whether a host could have sent from `source` (RFC 4291 section 2.7).
@@ -207,7 +219,9 @@ fn parse_tcp(frame: &[u8], link: Link, packet: &Packet) -> Result<Segment, Drop>
 fn parse_options(mut bytes: &[u8]) -> Options {
     let mut options = Options::default();
     while !bytes.is_empty() {
-        let Ok((rest, option)) = TcpOption::parse(bytes) else { break };
+        let Ok((rest, option)) = TcpOption::parse(bytes) else {
+            break;
+        };
         match option {
             TcpOption::EndOfList => break,
             TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),

@@ -27,7 +27,10 @@ pub struct Flow {
 
 /// The control bits this engine knows (RFC 9293 section 3.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "they are bits of one header field")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are bits of one header field"
+)]
 pub struct Flags {
     /// The acknowledgment field counts.
     pub ack: bool,

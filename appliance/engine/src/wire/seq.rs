@@ -66,7 +66,11 @@ mod tests {
         assert!(before.before(after) && after.after(before));
         assert_eq!(after.since(before), 10);
         assert_eq!(before.since(after), -10);
-        assert!(Seq(2).within(before, 10) && !after.within(before, 10) && !(before - 1).within(before, 10));
+        assert!(
+            Seq(2).within(before, 10)
+                && !after.within(before, 10)
+                && !(before - 1).within(before, 10)
+        );
         assert_eq!(before.max(after), after);
     }
 }

@@ -1,7 +1,12 @@
 //! A data core and a journal core on an in-memory NIC, and players with a TCP stack of their own
 //! (smoltcp's) on the other end of its wire. Time is a number; a millisecond passes at a time.
 
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses its part")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses its part"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -133,7 +138,11 @@ impl Default for Setup {
                 lag_bytes_max: 200_000,
                 namespaces: vec![(
                     "closed".to_owned(),
-                    ChannelRules { allow_subscribe: false, allow_publish: false, ..channel.clone() },
+                    ChannelRules {
+                        allow_subscribe: false,
+                        allow_publish: false,
+                        ..channel.clone()
+                    },
                 )],
                 default: channel,
             },
@@ -178,13 +187,19 @@ impl World {
         let (broadcast_in, broadcast_out) = ring(8 << 20, RECORD_BYTES_MAX);
         let (control_in, control_out) = ring(1 << 20, SUBMISSION_BYTES_MAX);
         let (answers_in, answers_out) = ring(2 << 20, RECORD_BYTES_MAX);
-        let rule = Rule { history_size: setup.history_size, history_ttl_ms: 86_400_000 };
+        let rule = Rule {
+            history_size: setup.history_size,
+            history_ttl_ms: 86_400_000,
+        };
         let journal = JournalCore::open(
             MemoryStore::default(),
             journal::Config {
                 durability: Durability::Fsync,
                 hunts_max: 100,
-                retention: Retention { default: rule, namespaces: Vec::new() },
+                retention: Retention {
+                    default: rule,
+                    namespaces: Vec::new(),
+                },
             },
             vec![submit_out, control_out],
             vec![broadcast_in, answers_in],
@@ -195,8 +210,16 @@ impl World {
         .unwrap();
         let (recorder, _) = histogram::recorder();
         let verify = Box::new(|token: &str| match token {
-            "good" => Ok(Claims { user: "ann".to_owned(), ttl_s: None, info: b"{\"n\":1}".to_vec() }),
-            "short" => Ok(Claims { user: "bob".to_owned(), ttl_s: Some(3), info: Vec::new() }),
+            "good" => Ok(Claims {
+                user: "ann".to_owned(),
+                ttl_s: None,
+                info: b"{\"n\":1}".to_vec(),
+            }),
+            "short" => Ok(Claims {
+                user: "bob".to_owned(),
+                ttl_s: Some(3),
+                info: Vec::new(),
+            }),
             "old" => Err(TokenError::Expired),
             _ => Err(TokenError::Invalid),
         });
@@ -233,7 +256,9 @@ impl World {
         let mut nic = Nic::default();
         let mut iface = Interface::new(Config::new(HardwareAddress::Ip), &mut nic, Instant::ZERO);
         iface.update_ip_addrs(|addresses| {
-            addresses.push(IpCidr::new(IpAddress::v4(10, 0, 0, 2), 24)).unwrap();
+            addresses
+                .push(IpCidr::new(IpAddress::v4(10, 0, 0, 2), 24))
+                .unwrap();
         });
         World {
             core,
@@ -259,7 +284,10 @@ impl World {
     }
 
     fn is_lost(&mut self) -> bool {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.random >> 33) % 100 < self.loss_percent
     }
 
@@ -307,7 +335,9 @@ impl World {
         self.next_port += 1;
         let socket = self.sockets.get_mut::<Socket<'_>>(handle);
         let peer = (IpAddress::v4(10, 0, 0, 1), 8000);
-        socket.connect(self.iface.context(), peer, self.next_port).unwrap();
+        socket
+            .connect(self.iface.context(), peer, self.next_port)
+            .unwrap();
         self.players.push(Player {
             handle,
             bytes: Vec::new(),
@@ -340,7 +370,10 @@ impl World {
     }
 
     pub fn subscribe(&mut self, player: usize, hunt: &str) -> String {
-        self.ask(player, &format!(r#"{{"id":2,"subscribe":{{"channel":"{hunt}"}}}}"#))
+        self.ask(
+            player,
+            &format!(r#"{{"id":2,"subscribe":{{"channel":"{hunt}"}}}}"#),
+        )
     }
 
     /// Sends a command and waits for the next message.
@@ -374,7 +407,12 @@ impl World {
         }
         let mask = [0x37, 0xfa, 0x21, 0x3d];
         frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         self.send_bytes(player, &frame);
     }
 
@@ -383,7 +421,9 @@ impl World {
         while !rest.is_empty() {
             let handle = self.players[player].handle;
             let socket = self.sockets.get_mut::<Socket<'_>>(handle);
-            let Ok(sent) = socket.send_slice(rest) else { return };
+            let Ok(sent) = socket.send_slice(rest) else {
+                return;
+            };
             rest = &rest[sent..];
             if !rest.is_empty() {
                 self.step();
@@ -420,12 +460,16 @@ impl World {
         }
         let socket = self.sockets.get_mut::<Socket<'_>>(player.handle);
         while socket.can_recv() {
-            socket.recv(|data| (data.len(), player.bytes.extend_from_slice(data))).unwrap();
+            socket
+                .recv(|data| (data.len(), player.bytes.extend_from_slice(data)))
+                .unwrap();
         }
         let mut pongs = 0;
         if !player.upgraded {
             let text = String::from_utf8_lossy(&player.bytes).into_owned();
-            let Some(end) = text.find("\r\n\r\n") else { return };
+            let Some(end) = text.find("\r\n\r\n") else {
+                return;
+            };
             if !text.starts_with("HTTP/1.1 101") {
                 return;
             }
@@ -478,7 +522,10 @@ impl World {
     /// Offsets of the publications in a player's inbox, which is emptied.
     pub fn offsets(&mut self, player: usize) -> Vec<u64> {
         let messages: Vec<String> = self.players[player].inbox.drain(..).collect();
-        messages.iter().flat_map(|message| offsets_in(message)).collect()
+        messages
+            .iter()
+            .flat_map(|message| offsets_in(message))
+            .collect()
     }
 }
 
@@ -497,14 +544,21 @@ fn frame(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (at, length) = match second {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
+        126 => (
+            4,
+            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())),
+        ),
+        127 => (
+            10,
+            u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize,
+        ),
         short => (2, usize::from(short)),
     };
     let payload = bytes.get(at..at + length)?.to_vec();
     Some((first, payload, at + length))
 }
 
-pub const UPGRADE: &[u8] = b"GET /connection/websocket HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\n\
+pub const UPGRADE: &[u8] =
+    b"GET /connection/websocket HTTP/1.1\r\nHost: game\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::peer::*;
 use crate::metrics::catalog::Metric;
 use crate::tcp::CloseReason;
+use crate::tcp::conn::Conn;
 use crate::units::Micros;
 use crate::wire::segment::{Flags, Options};
 use crate::wire::seq::Seq;
@@ -102,14 +103,13 @@ proptest! {
             peer.window = window;
             let seq = START + seq.cast_unsigned();
             peer.send(flags, seq, peer.theirs + ack.cast_unsigned(), &vec![7; length]);
-            match (deed, peer.id) {
-                (0..4, Some(id)) if peer.tcp.conns.get(id).is_some_and(|c| c.state.sends() && !c.finishing) => {
-                    if peer.tcp.sendable(id) > 0 {
-                        peer.place(500);
-                    }
+            if let Some(id) = peer.id {
+                let open = |conn: &Conn| conn.state.sends() && !conn.finishing;
+                if deed < 4 && peer.tcp.conns.get(id).is_some_and(open) && peer.tcp.sendable(id) > 0 {
+                    peer.place(500);
+                } else if deed == 4 {
+                    peer.tcp.finish(id);
                 }
-                (4, Some(id)) => peer.tcp.finish(id),
-                _ => {}
             }
             peer.now = peer.now + Micros::from_millis(pause_ms);
             peer.see();

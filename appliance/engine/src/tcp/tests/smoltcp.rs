@@ -137,7 +137,7 @@ impl Server {
                     self.received
                         .extend_from_slice(&frame[receipt.data.clone()]);
                     let mut bytes = [0; 999];
-                    while receipt.reassembled {
+                    loop {
                         let count = self.tcp.take_reassembled(receipt.id, &mut bytes);
                         if count == 0 {
                             break;

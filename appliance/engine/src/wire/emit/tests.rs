@@ -15,31 +15,71 @@ fn options() -> impl Strategy<Value = Options> {
         prop::option::of(any::<(u32, u32)>()),
         (any::<bool>(), sack.clone(), sack),
     )
-        .prop_map(|(mss, window_scale, sack_permitted, timestamps, (syn, one, two))| {
-            // What goes on a SYN and SACK blocks never meet.
-            let block = |block: Option<(u32, u32)>| block.map(|(from, to)| (Seq(from), Seq(to)));
-            let sacks = if one.is_some() { [block(one), block(two), None] } else { [None; 3] };
-            if syn {
-                Options { mss, window_scale, sack_permitted, timestamps, sacks: [None; 3] }
-            } else {
-                Options { timestamps, sacks, ..Options::default() }
-            }
-        })
+        .prop_map(
+            |(mss, window_scale, sack_permitted, timestamps, (syn, one, two))| {
+                // What goes on a SYN and SACK blocks never meet.
+                let block =
+                    |block: Option<(u32, u32)>| block.map(|(from, to)| (Seq(from), Seq(to)));
+                let sacks = if one.is_some() {
+                    [block(one), block(two), None]
+                } else {
+                    [None; 3]
+                };
+                if syn {
+                    Options {
+                        mss,
+                        window_scale,
+                        sack_permitted,
+                        timestamps,
+                        sacks: [None; 3],
+                    }
+                } else {
+                    Options {
+                        timestamps,
+                        sacks,
+                        ..Options::default()
+                    }
+                }
+            },
+        )
 }
 
 fn header() -> impl Strategy<Value = Header> {
-    let link = (any::<[u8; 6]>(), any::<[u8; 6]>(), prop::option::of(any::<u16>()))
-        .prop_map(|(peer_mac, local_mac, vlan)| Link { peer_mac, local_mac, vlan });
+    let link = (
+        any::<[u8; 6]>(),
+        any::<[u8; 6]>(),
+        prop::option::of(any::<u16>()),
+    )
+        .prop_map(|(peer_mac, local_mac, vlan)| Link {
+            peer_mac,
+            local_mac,
+            vlan,
+        });
     let flow = (any::<bool>(), 1u16.., 1u16..).prop_map(|(v4, local, remote)| {
         let (ours, theirs): (IpAddr, IpAddr) = if v4 {
-            (Ipv4Addr::new(10, 0, 0, 1).into(), Ipv4Addr::new(192, 0, 2, 77).into())
+            (
+                Ipv4Addr::new(10, 0, 0, 1).into(),
+                Ipv4Addr::new(192, 0, 2, 77).into(),
+            )
         } else {
             let ours = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-            (ours.into(), Ipv6Addr::new(0x2001, 0xdb8, 9, 8, 7, 6, 5, 4).into())
+            (
+                ours.into(),
+                Ipv6Addr::new(0x2001, 0xdb8, 9, 8, 7, 6, 5, 4).into(),
+            )
         };
-        Flow { local: SocketAddr::new(ours, local), remote: SocketAddr::new(theirs, remote) }
+        Flow {
+            local: SocketAddr::new(ours, local),
+            remote: SocketAddr::new(theirs, remote),
+        }
     });
-    let bits = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let bits = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
     let flags = bits.prop_map(|(ack, syn, fin, rst, psh)| Flags {
         ack,
         syn,
@@ -47,8 +87,16 @@ fn header() -> impl Strategy<Value = Header> {
         rst,
         psh,
     });
-    (link, flow, any::<u32>(), any::<u32>(), flags, any::<u16>(), options()).prop_map(
-        |(link, flow, seq, ack, flags, window, options)| Header {
+    (
+        link,
+        flow,
+        any::<u32>(),
+        any::<u32>(),
+        flags,
+        any::<u16>(),
+        options(),
+    )
+        .prop_map(|(link, flow, seq, ack, flags, window, options)| Header {
             link,
             flow,
             seq: Seq(seq),
@@ -56,16 +104,30 @@ fn header() -> impl Strategy<Value = Header> {
             flags,
             window,
             options,
-        },
-    )
+        })
 }
 
 /// The frame as its receiver sees it: ends exchanged.
 fn received(header: &Header, payload_at: std::ops::Range<usize>) -> Segment {
-    let Header { link, flow, seq, ack, flags, window, options } = *header;
+    let Header {
+        link,
+        flow,
+        seq,
+        ack,
+        flags,
+        window,
+        options,
+    } = *header;
     Segment {
-        link: Link { peer_mac: link.local_mac, local_mac: link.peer_mac, vlan: link.vlan },
-        flow: Flow { local: flow.remote, remote: flow.local },
+        link: Link {
+            peer_mac: link.local_mac,
+            local_mac: link.peer_mac,
+            vlan: link.vlan,
+        },
+        flow: Flow {
+            local: flow.remote,
+            remote: flow.local,
+        },
         seq,
         ack,
         flags,
@@ -136,14 +198,21 @@ proptest! {
 
 fn plain() -> Header {
     Header {
-        link: Link { peer_mac: [2; 6], local_mac: [4; 6], vlan: None },
+        link: Link {
+            peer_mac: [2; 6],
+            local_mac: [4; 6],
+            vlan: None,
+        },
         flow: Flow {
             local: "192.0.2.7:1000".parse().unwrap(),
             remote: "10.0.0.1:8000".parse().unwrap(),
         },
         seq: Seq(1),
         ack: Seq(2),
-        flags: Flags { ack: true, ..Flags::default() },
+        flags: Flags {
+            ack: true,
+            ..Flags::default()
+        },
         window: 100,
         options: Options::default(),
     }
@@ -175,7 +244,10 @@ fn each_reason_has_its_own_name() {
     assert_eq!(changed(&|f| (f[26] = 127, mend(f)).1), Err(Drop::BadSource));
     assert_eq!(changed(&|f| (f[30] = 224, mend(f)).1), Err(Drop::BadHeader));
     assert_eq!(changed(&|f| f[50] ^= 1), Err(Drop::TcpChecksum));
-    assert_eq!(changed(&|f| (f[16..18].copy_from_slice(&[0, 30]), mend(f)).1), Err(Drop::Short));
+    assert_eq!(
+        changed(&|f| (f[16..18].copy_from_slice(&[0, 30]), mend(f)).1),
+        Err(Drop::Short)
+    );
 }
 
 #[test]
