@@ -6,5 +6,7 @@
 
 pub mod error;
 pub mod port;
+mod queues;
 pub mod steering;
 pub mod verdict;
+mod xsk;

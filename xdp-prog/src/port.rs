@@ -10,38 +10,34 @@
 
 use std::io;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use engine::port::{FRAME_BYTES_MAX, Port, PortStats, RECEIVE_BATCH};
+use nix::sys::socket::{MsgFlags, recv};
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
 };
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
-use crate::error::{Error, remedy};
+use crate::error::{BIND_ZERO_COPY, Error, remedy};
+use crate::queues::rx_queues;
+use crate::xsk::options;
 
 /// Bytes of a UMEM frame: a huge page holds 512.
 const FRAME_SIZE: u32 = 4096;
+const HUGE_PAGE_SIZE: u32 = 2 << 20;
+
+/// Frames: one batch in our hands and one with the kernel each way at least, 1 GiB at most.
+const FRAMES: RangeInclusive<u32> = 256..=1 << 18;
 
 /// How long a predecessor that is still going may hold the queue.
 const BUSY_MAX: Duration = Duration::from_secs(2);
 
 /// Kicks of one flush at most: the kernel sends a bounded number of frames a kick.
 const KICKS_MAX: u32 = 16;
-
-/// Frames the kernel may send a kick in copy mode (XDP_MAX_TX_SKB_BUDGET, Linux 6.17); 32 without.
-const TX_BUDGET: u32 = 256;
-
-/// Microseconds a system call may poll the NIC (SO_BUSY_POLL), and frames it may take at once.
-const BUSY_POLL_US: i32 = 20;
-const BUSY_POLL_BUDGET: i32 = 64;
-
-/// `linux/if_xdp.h`: the libc crate of today does not have them all.
-const XDP_OPTIONS: i32 = 8;
-const XDP_OPTIONS_ZEROCOPY: u32 = 1;
-const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
 
 /// Whether frames are shared with the NIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +53,7 @@ pub enum ZeroCopy {
 /// How to open a port.
 #[derive(Debug, Clone, Copy)]
 pub struct PortConfig {
-    /// UMEM frames of 4 KiB, a power of two of at least 128.
+    /// UMEM frames of 4 KiB, a power of two from 256 to 262,144; half for each direction.
     pub frames: u32,
     /// Bind mode.
     pub zero_copy: ZeroCopy,
@@ -75,10 +71,16 @@ pub struct XskPort {
     /// Frames of the last `receive`; the first `held` count.
     received: Vec<FrameDesc>,
     held: usize,
+    /// Frames released that the fill ring has not taken.
+    refill: Vec<FrameDesc>,
+    /// Receive frames in the fill ring, with the kernel or in the receive ring.
+    receiving: usize,
     /// Frames that may be written.
     free: Vec<FrameDesc>,
     /// Frames written since the last flush.
     written: Vec<FrameDesc>,
+    /// Frames in the send ring, with the kernel or in the completion ring.
+    sending: usize,
     /// Scratch for the completion ring.
     completed: Vec<FrameDesc>,
     /// Entries of the send ring.
@@ -101,10 +103,20 @@ impl std::fmt::Debug for XskPort {
 impl XskPort {
     /// Opens a socket on `queue` of `interface` and gives the NIC all its receive buffers.
     pub fn open(interface: &str, queue: u32, config: &PortConfig) -> Result<XskPort, Error> {
+        let queues = rx_queues(interface)?;
+        if queue >= queues {
+            return Err(Error::NoQueue {
+                interface: interface.to_owned(),
+                queue,
+                queues,
+            });
+        }
         if config.zero_copy != ZeroCopy::Off {
             match open_with(interface, queue, config, BindFlags::XDP_ZEROCOPY) {
                 Ok(port) => return Ok(port),
                 Err(error) if config.zero_copy == ZeroCopy::Require => return Err(error),
+                // Without rights, or while another has the queue, copy mode fares no better.
+                Err(error) if is_final(&error) => return Err(error),
                 Err(error) => {
                     tracing::warn!("{error}");
                     tracing::warn!("{interface} queue {queue}: copy mode instead of zero-copy");
@@ -119,17 +131,40 @@ impl XskPort {
         self.zero_copy
     }
 
-    /// Frames that are neither with the kernel nor held here as they should be: always 0.
-    #[doc(hidden)]
-    pub fn frames_here(&self) -> (usize, usize) {
-        (self.held, self.free.len() + self.written.len())
+    /// Frames accounted for, receiving and sending: half of all each, at any time. For tests.
+    pub fn frames(&self) -> (usize, usize) {
+        let receiving = self.receiving + self.held + self.refill.len();
+        (
+            receiving,
+            self.sending + self.written.len() + self.free.len(),
+        )
     }
 
     /// One system call that lets the kernel receive.
     fn wake_receive(&mut self) {
         self.stats.kicks += 1;
-        // Nothing to do about a failure: the next turn tries again.
-        let _ = self.fill.wakeup(self.rx.fd_mut(), 0);
+        // recvfrom and not poll: only it polls the NIC when busy polling. Nothing to do about a
+        // failure: the next turn tries again.
+        let _ = recv(self.rx.fd().as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
+    }
+
+    /// Takes what has been received.
+    fn consume(&mut self) -> usize {
+        // SAFETY: descriptors come from the ring of this socket, whose UMEM is ours.
+        self.held = unsafe { self.rx.consume(&mut self.received) };
+        self.receiving -= self.held;
+        self.held
+    }
+
+    /// Gives the kernel all released frames to receive into, or none: it publishes late what it has
+    /// taken out of the fill ring. What stays here is tried again with the next release.
+    fn fill(&mut self) {
+        // SAFETY: these frames came out of the receive ring and nobody reads them any more.
+        let given = unsafe { self.fill.produce(&self.refill) };
+        if given > 0 {
+            self.receiving += given;
+            self.refill.clear();
+        }
     }
 
     /// Entries of the send ring that the kernel has not taken.
@@ -148,12 +183,11 @@ impl AsFd for XskPort {
 
 impl Port for XskPort {
     fn receive(&mut self) -> usize {
-        // SAFETY: descriptors come from the ring of this socket, whose UMEM is ours.
-        self.held = unsafe { self.rx.consume(&mut self.received) };
-        if self.held == 0 && self.busy_poll {
+        // A caller that forgets must not leak frames.
+        self.release();
+        if self.consume() == 0 && self.busy_poll {
             self.wake_receive();
-            // SAFETY: as above.
-            self.held = unsafe { self.rx.consume(&mut self.received) };
+            self.consume();
         }
         self.stats.rx_frames += self.held as u64;
         self.held
@@ -176,13 +210,11 @@ impl Port for XskPort {
 
     fn release(&mut self) {
         let held = std::mem::take(&mut self.held);
-        if held == 0 {
+        self.refill.extend_from_slice(&self.received[..held]);
+        if self.refill.is_empty() {
             return;
         }
-        // SAFETY: these frames came out of the receive ring and nobody reads them any more. The fill
-        // ring has an entry for each receive frame, so all fit.
-        let given = unsafe { self.fill.produce(&self.received[..held]) };
-        debug_assert_eq!(given, held, "the fill ring holds every receive frame");
+        self.fill();
         if self.fill.needs_wakeup() {
             self.wake_receive();
         }
@@ -212,10 +244,16 @@ impl Port for XskPort {
 
     fn flush(&mut self) {
         if !self.written.is_empty() {
-            // SAFETY: these frames are in nobody's hands but ours. The send ring has an entry for
-            // each of them, but it may not have been taken yet what was sent before.
-            let count = unsafe { self.tx.produce(&self.written) };
-            self.written.drain(..count);
+            // SAFETY: these frames are in nobody's hands but ours. All of them go or none, as in
+            // `fill`; none stay here until the next flush.
+            let given = unsafe { self.tx.produce(&self.written) };
+            if given > 0 {
+                self.sending += given;
+                self.written.clear();
+            }
+        }
+        if self.sending == 0 {
+            return;
         }
         let mut left = self.unsent();
         for _ in 0..KICKS_MAX {
@@ -226,7 +264,8 @@ impl Port for XskPort {
             // Errors (a full driver queue, an interface that is down) leave the frames in the ring.
             let _ = self.tx.wakeup();
             let now = self.unsent();
-            if now == left {
+            // In zero-copy mode the NIC goes on by itself.
+            if now == left || self.zero_copy {
                 return;
             }
             left = now;
@@ -236,15 +275,14 @@ impl Port for XskPort {
     fn complete(&mut self) {
         // SAFETY: descriptors come from the completion ring of this socket.
         let count = unsafe { self.completion.consume(&mut self.completed) };
+        self.sending -= count;
         self.free.extend_from_slice(&self.completed[..count]);
     }
 
     fn stats(&mut self) -> PortStats {
         if let Ok(statistics) = self.tx.fd().xdp_statistics() {
-            self.stats.rx_dropped = statistics.rx_dropped()
-                + statistics.rx_ring_full()
-                + statistics.rx_invalid_descs()
-                + statistics.rx_fill_ring_empty_descs();
+            // An empty fill ring counts tries, not frames, and in copy mode is `rx_dropped` again.
+            self.stats.rx_dropped = statistics.rx_dropped() + statistics.rx_ring_full();
             self.stats.tx_invalid = statistics.tx_invalid_descs();
         }
         self.stats
@@ -281,13 +319,17 @@ fn try_open(
         interface: interface.to_owned(),
         queue,
         step,
-        remedy: remedy(&source),
+        remedy: remedy(step, &source),
         source,
     };
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
-    // One half each way.
-    let half = config.frames / 2;
-    let entries = QueueSize::new(half)
+    if !config.frames.is_power_of_two() || !FRAMES.contains(&config.frames) {
+        let what = format!("{} is no power of two from 256 to 262144", config.frames);
+        return Err(fail("use game.frames", invalid(what)));
+    }
+    // One half of the frames each way; twice the room in each ring, because the kernel publishes late
+    // what it has taken out.
+    let entries = QueueSize::new(config.frames)
         .map_err(|error| fail("use game.frames", invalid(error.to_string())))?;
     let (umem, mut frames) =
         map_umem(interface, config.frames, entries).map_err(|source| fail("map frames", source))?;
@@ -304,27 +346,19 @@ fn try_open(
     // SAFETY: the UMEM is not shared and libxdp loads no program.
     let opened = unsafe { Socket::new(socket_config, &umem, &name, queue) };
     let step = if mode.contains(BindFlags::XDP_ZEROCOPY) {
-        "bind zero-copy"
+        BIND_ZERO_COPY
     } else {
         "bind"
     };
     let (tx, rx, rings) = opened.map_err(|error| fail(step, cause(&error)))?;
-    let (mut fill, completion) = rings.ok_or_else(|| {
+    let (fill, completion) = rings.ok_or_else(|| {
         fail(
             step,
             invalid("no fill ring came with the socket".to_owned()),
         )
     })?;
 
-    let free = frames.split_off(half as usize);
-    // SAFETY: nobody has these frames yet.
-    let given = unsafe { fill.produce(&frames) };
-    if given != frames.len() {
-        return Err(fail(
-            "fill the receive ring",
-            invalid(format!("{given} frames fit")),
-        ));
-    }
+    let free = frames.split_off(frames.len() / 2);
     let blank = free[0];
     let mut port = XskPort {
         umem,
@@ -334,16 +368,25 @@ fn try_open(
         tx,
         received: vec![blank; RECEIVE_BATCH],
         held: 0,
+        refill: frames,
+        receiving: 0,
+        sending: 0,
         written: Vec::with_capacity(free.len()),
         completed: vec![blank; free.len()],
         free,
-        tx_entries: half,
-        busy_poll: config.busy_poll,
+        tx_entries: config.frames,
+        busy_poll: false,
         zero_copy: false,
         stats: PortStats::default(),
     };
-    port.zero_copy = read_zero_copy(&port).map_err(|source| fail("read back the mode", source))?;
-    set_options(&port, interface, queue, half);
+    port.zero_copy =
+        options::zerocopy(port.as_fd()).map_err(|source| fail("read back the mode", source))?;
+    set_options(
+        &mut port,
+        &format!("{interface} queue {queue}"),
+        config.busy_poll,
+    );
+    port.fill();
     Ok(port)
 }
 
@@ -362,6 +405,10 @@ fn map_umem(
         .comp_queue_size(entries)
         .build()
         .map_err(|error| invalid(error.to_string()))?;
+    // A mapping of huge pages must be whole pages long, or it cannot be unmapped.
+    if !(frames * FRAME_SIZE).is_multiple_of(HUGE_PAGE_SIZE) {
+        return Umem::new(config, count, false).map_err(|error| cause(&error));
+    }
     match Umem::new(config, count, true) {
         Ok(done) => Ok(done),
         Err(error) => {
@@ -387,74 +434,27 @@ fn cause(error: &dyn std::error::Error) -> io::Error {
     }
 }
 
-/// Asks the socket whether it really is in zero-copy mode.
-fn read_zero_copy(port: &XskPort) -> io::Result<bool> {
-    let mut options = 0u32;
-    let mut length = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(4);
-    // JUSTIFICATION: no crate reads this option.
-    // SAFETY: the kernel writes at most `length` bytes into `options` (struct xdp_options).
-    let done = unsafe {
-        libc::getsockopt(
-            port.as_fd().as_raw_fd(),
-            libc::SOL_XDP,
-            XDP_OPTIONS,
-            (&raw mut options).cast(),
-            &raw mut length,
-        )
+/// Whether the error stands in the way of copy mode too.
+fn is_final(error: &Error) -> bool {
+    let Error::Port { source, .. } = error else {
+        return true;
     };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(options & XDP_OPTIONS_ZEROCOPY != 0)
+    matches!(
+        source.raw_os_error(),
+        Some(libc::EPERM | libc::EACCES | libc::EBUSY | libc::ENODEV)
+    )
 }
 
-/// Options that make it faster where the kernel has them.
-fn set_options(port: &XskPort, interface: &str, queue: u32, entries: u32) {
-    let budget = TX_BUDGET.min(entries).cast_signed();
-    let mut options = vec![(
-        "XDP_MAX_TX_SKB_BUDGET",
-        libc::SOL_XDP,
-        XDP_MAX_TX_SKB_BUDGET,
-        budget,
-    )];
-    if port.busy_poll {
-        options.extend([
-            (
-                "SO_PREFER_BUSY_POLL",
-                libc::SOL_SOCKET,
-                libc::SO_PREFER_BUSY_POLL,
-                1,
-            ),
-            (
-                "SO_BUSY_POLL",
-                libc::SOL_SOCKET,
-                libc::SO_BUSY_POLL,
-                BUSY_POLL_US,
-            ),
-            (
-                "SO_BUSY_POLL_BUDGET",
-                libc::SOL_SOCKET,
-                libc::SO_BUSY_POLL_BUDGET,
-                BUSY_POLL_BUDGET,
-            ),
-        ]);
+/// Options that make it faster where the kernel has them; none of them is needed.
+fn set_options(port: &mut XskPort, name: &str, busy_poll: bool) {
+    let budget = port.tx_entries / 2;
+    if let Err(error) = options::tx_budget(port.as_fd(), budget) {
+        tracing::info!("{name}: 32 frames a system call ({error}); Linux 6.17 takes {budget}");
     }
-    for (name, level, option, value) in options {
-        let length = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(4);
-        // JUSTIFICATION: no crate sets these options.
-        // SAFETY: the kernel reads `length` bytes of `value`.
-        let done = unsafe {
-            libc::setsockopt(
-                port.as_fd().as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast(),
-                length,
-            )
-        };
-        if done != 0 {
-            let error = io::Error::last_os_error();
-            tracing::info!("{interface} queue {queue}: this kernel has no {name} ({error})");
+    if busy_poll {
+        match options::prefer_busy_poll(port.as_fd()) {
+            Ok(()) => port.busy_poll = true,
+            Err(error) => tracing::warn!("{name}: no busy polling ({error}), interrupts instead"),
         }
     }
 }

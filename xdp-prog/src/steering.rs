@@ -3,19 +3,18 @@
 //! Attached through a link: when the process ends, however it ends, the kernel detaches the program
 //! and all traffic is the kernel's again. Dropping [`Steering`] does the same.
 
-use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Xdp, XdpFlags, libbpf_sys};
 
-use crate::error::{Error, remedy};
+use crate::error::{ATTACH, Error, REGISTER, remedy};
+pub use crate::queues::rx_queues;
 use crate::verdict::VERDICTS;
 
 #[allow(
@@ -30,6 +29,9 @@ use crate::verdict::VERDICTS;
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/steer.skel.rs"));
 }
+
+/// Sockets the program has room for (`QUEUES_MAX` of `steer.bpf.c`).
+const QUEUES_MAX: u32 = 64;
 
 /// How long a predecessor that is still going may hold the interface.
 const BUSY_MAX: Duration = Duration::from_secs(2);
@@ -76,7 +78,7 @@ impl Steering {
         let fail = |step, source: io::Error| Error::Steering {
             interface: interface.to_owned(),
             step,
-            remedy: remedy(&source),
+            remedy: remedy(step, &source),
             source,
         };
         let mut storage = MaybeUninit::uninit();
@@ -89,13 +91,15 @@ impl Steering {
         };
         for address in listen {
             let key = listener_key(address);
-            let done = loaded.maps.listeners.update(&key, &[1], MapFlags::ANY);
+            let maps = &loaded.maps;
+            let done = maps.addresses.update(&key[..16], &[1], MapFlags::ANY);
+            let done = done.and_then(|()| maps.listeners.update(&key, &[1], MapFlags::ANY));
             done.map_err(|error| fail("configure", to_io(&error)))?;
         }
         let program = loaded.progs.steer_frame.as_fd().try_clone_to_owned();
         let program = program.map_err(|source| fail("load", source))?;
-        let link = link(interface, index, program.as_fd(), mode)
-            .map_err(|source| fail("attach", source))?;
+        let link =
+            link(interface, index, program.as_fd(), mode).map_err(|source| fail(ATTACH, source))?;
         let native = is_native(index, program.as_fd());
         if mode == Mode::Auto && !native {
             tracing::warn!(
@@ -119,21 +123,15 @@ impl Steering {
 
     /// Hands the frames of `queue` to `socket` from now on.
     pub fn register(&self, queue: u32, socket: &impl AsFd) -> Result<(), Error> {
+        let fail = |source: io::Error| self.error(REGISTER, source);
+        if queue >= QUEUES_MAX {
+            return Err(fail(io::Error::from_raw_os_error(libc::E2BIG)));
+        }
         let descriptor = socket.as_fd().as_raw_fd().to_ne_bytes();
         let done = self
             .sockets
             .update(&queue.to_ne_bytes(), &descriptor, MapFlags::ANY);
-        done.map_err(|error| {
-            let source = to_io(&error);
-            let remedy = remedy(&source);
-            let interface = self.interface.clone();
-            Error::Steering {
-                interface,
-                step: "register a socket with",
-                source,
-                remedy,
-            }
-        })
+        done.map_err(|error| fail(to_io(&error)))
     }
 
     /// The program, to test it.
@@ -148,18 +146,19 @@ impl Steering {
 
     /// Reads the verdicts from another thread.
     pub fn reader(&self) -> Result<VerdictReader, Error> {
-        let handle = MapHandle::try_from(&self.verdicts);
-        let verdicts = handle.map_err(|error| {
-            let source = to_io(&error);
-            let remedy = remedy(&source);
-            Error::Steering {
-                interface: self.interface.clone(),
-                step: "watch",
-                source,
-                remedy,
-            }
-        })?;
+        let verdicts = MapHandle::try_from(&self.verdicts)
+            .map_err(|error| self.error("watch", to_io(&error)))?;
         Ok(VerdictReader { verdicts })
+    }
+
+    fn error(&self, step: &'static str, source: io::Error) -> Error {
+        let remedy = remedy(step, &source);
+        Error::Steering {
+            interface: self.interface.clone(),
+            step,
+            source,
+            remedy,
+        }
     }
 }
 
@@ -187,21 +186,6 @@ fn sum_verdicts(map: &MapHandle) -> Vec<u64> {
         per_cpu.iter().flatten().map(value).sum()
     };
     (0..).take(VERDICTS.len()).map(sum).collect()
-}
-
-/// Receive queues of `interface`.
-pub fn rx_queues(interface: &str) -> Result<u32, Error> {
-    interface_index(interface)?;
-    let folder = Path::new("/sys/class/net").join(interface).join("queues");
-    let entries = fs::read_dir(&folder).map_err(|source| Error::Queues {
-        interface: interface.to_owned(),
-        source,
-    })?;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let count = names
-        .filter(|name| name.to_string_lossy().starts_with("rx-"))
-        .count();
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn interface_index(interface: &str) -> Result<i32, Error> {
@@ -275,21 +259,11 @@ fn is_native(index: i32, program: BorrowedFd<'_>) -> bool {
     query.is_ok_and(|query| query.attach_mode == ATTACHED_DRV)
 }
 
+/// The operating system's error behind one of libbpf-rs, which keeps the number to itself.
 fn to_io(error: &libbpf_rs::Error) -> io::Error {
-    io::Error::new(error.kind_io(), error.to_string())
-}
-
-/// The kind of a libbpf error, as far as `std` has a word for it.
-trait KindIo {
-    fn kind_io(&self) -> io::ErrorKind;
-}
-
-impl KindIo for libbpf_rs::Error {
-    fn kind_io(&self) -> io::ErrorKind {
-        match self.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
-            libbpf_rs::ErrorKind::NotFound => io::ErrorKind::NotFound,
-            _ => io::ErrorKind::Other,
-        }
+    match error.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::EPERM),
+        libbpf_rs::ErrorKind::OutOfMemory => io::Error::from_raw_os_error(libc::ENOMEM),
+        _ => io::Error::other(format!("{error:#}")),
     }
 }

@@ -13,8 +13,8 @@ pub const VERDICTS: &[(&str, &str)] = &[
         "Passed to the kernel: ends inside its headers",
     ),
     (
-        "pass_later_fragment",
-        "Passed to the kernel: a fragment without a TCP header",
+        "pass_fragment",
+        "Passed to the kernel: a fragment of TCP to another address",
     ),
     ("steered", "Handed to a data core"),
     (
@@ -23,7 +23,7 @@ pub const VERDICTS: &[(&str, &str)] = &[
     ),
     (
         "drop_fragment",
-        "Dropped: a first fragment to one of our ports",
+        "Dropped: a fragment of TCP to one of our addresses",
     ),
     (
         "drop_extension",

@@ -4,7 +4,8 @@
  * else to the kernel. The first thing a received frame meets; next is `port.rs`.
  *
  * Nothing that is ours ever reaches the kernel's TCP, which would answer it with a RST: without a
- * socket it is dropped. Nothing else is ever dropped.
+ * socket it is dropped, and so is every fragment of TCP to one of our addresses, because a later one
+ * has no port to tell whose it is. Nothing else is ever dropped.
  *
  * Understands Ethernet, one 802.1Q tag, IPv4 with options, IPv6 with up to four extension headers.
  */
@@ -36,6 +37,14 @@ struct {
 	__type(key, struct listener);
 	__type(value, __u8);
 } listeners SEC(".maps");
+
+/* The addresses of `listeners`, for fragments. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LISTENERS_MAX);
+	__type(key, struct address);
+	__type(value, __u8);
+} addresses SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -76,7 +85,7 @@ static __always_inline int is_ours(struct listener *listener, void *header, void
 {
 	struct tcphdr *tcp = header;
 
-	/* Source and destination port; a first fragment may hold no more than 8 bytes. */
+	/* Source and destination port; the engine looks at the rest. */
 	if (header + 4 > end)
 		return 0;
 	listener->port = tcp->dest;
@@ -98,15 +107,22 @@ static __always_inline int steer(struct xdp_md *context, struct listener *listen
 	return count(action == XDP_REDIRECT ? STEERED : DROP_NO_SOCKET, action);
 }
 
-/* What cannot be steered: dropped if it is ours, for the kernel otherwise. */
-static __always_inline int drop_if_ours(struct listener *listener, void *header, void *end,
-					__u32 verdict)
+/* The engine does not read extension headers, and the kernel must not get what is ours. */
+static __always_inline int drop_extension(struct listener *listener, void *header, void *end)
 {
 	int ours;
 
 	if (!is_ours(listener, header, end, &ours))
 		return count(PASS_SHORT, XDP_PASS);
-	return ours ? count(verdict, XDP_DROP) : count(PASS_NOT_OURS, XDP_PASS);
+	return ours ? count(DROP_EXTENSION, XDP_DROP) : count(PASS_NOT_OURS, XDP_PASS);
+}
+
+/* We do not reassemble, and what the kernel put together it would answer with RST. */
+static __always_inline int drop_fragment(const struct listener *listener)
+{
+	if (bpf_map_lookup_elem(&addresses, &listener->address))
+		return count(DROP_FRAGMENT, XDP_DROP);
+	return count(PASS_FRAGMENT, XDP_PASS);
 }
 
 static __always_inline int steer_ipv4(struct xdp_md *context, void *packet, void *end)
@@ -119,14 +135,13 @@ static __always_inline int steer_ipv4(struct xdp_md *context, void *packet, void
 		return count(PASS_SHORT, XDP_PASS);
 	if (ip->protocol != IPPROTO_TCP)
 		return count(PASS_NOT_TCP, XDP_PASS);
-	listener.address[10] = 0xff;
-	listener.address[11] = 0xff;
-	__builtin_memcpy(&listener.address[12], &ip->daddr, 4);
+	listener.address.bytes[10] = 0xff;
+	listener.address.bytes[11] = 0xff;
+	__builtin_memcpy(&listener.address.bytes[12], &ip->daddr, 4);
 	header = packet + ip->ihl * 4;
-	if (ip->frag_off & bpf_htons(0x1fff))
-		return count(PASS_LATER_FRAGMENT, XDP_PASS);
-	if (ip->frag_off & bpf_htons(0x2000))
-		return drop_if_ours(&listener, header, end, DROP_FRAGMENT);
+	/* RFC 791 3.1: an offset, or more fragments to come. */
+	if (ip->frag_off & bpf_htons(0x3fff))
+		return drop_fragment(&listener);
 	return steer(context, &listener, header, end);
 }
 
@@ -135,12 +150,11 @@ static __always_inline int steer_ipv6(struct xdp_md *context, void *packet, void
 	struct ipv6hdr *ip = packet;
 	struct listener listener = {};
 	void *header = packet + sizeof(*ip);
-	__u32 unsteerable = 0;
 	__u8 next;
 
 	if (header > end)
 		return count(PASS_SHORT, XDP_PASS);
-	__builtin_memcpy(listener.address, &ip->daddr, 16);
+	__builtin_memcpy(&listener.address, &ip->daddr, 16);
 	next = ip->nexthdr;
 	if (next == IPPROTO_TCP)
 		return steer(context, &listener, header, end);
@@ -151,19 +165,17 @@ static __always_inline int steer_ipv6(struct xdp_md *context, void *packet, void
 
 			if (header + sizeof(*fragment) > end)
 				return count(PASS_SHORT, XDP_PASS);
-			if (fragment->offset & bpf_htons(0xfff8))
-				return count(PASS_LATER_FRAGMENT, XDP_PASS);
-			unsteerable = DROP_FRAGMENT;
-			next = fragment->next;
-			header += sizeof(*fragment);
+			/* RFC 8200 4.5: every fragment names the header that the first begins with. More
+			 * extension headers behind it are as good as TCP: nobody else sends that. */
+			if (fragment->next == IPPROTO_TCP || fragment->next == IPPROTO_DSTOPTS)
+				return drop_fragment(&listener);
+			return count(PASS_NOT_TCP, XDP_PASS);
 		} else if (next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING ||
 			   next == IPPROTO_DSTOPTS) {
 			struct extension *extension = header;
 
 			if (header + sizeof(*extension) > end)
 				return count(PASS_SHORT, XDP_PASS);
-			if (!unsteerable)
-				unsteerable = DROP_EXTENSION;
 			next = extension->next;
 			header += 8 + extension->length * 8;
 		} else {
@@ -172,7 +184,7 @@ static __always_inline int steer_ipv6(struct xdp_md *context, void *packet, void
 	}
 	if (next != IPPROTO_TCP)
 		return count(PASS_NOT_TCP, XDP_PASS);
-	return drop_if_ours(&listener, header, end, unsteerable);
+	return drop_extension(&listener, header, end);
 }
 
 SEC("xdp")

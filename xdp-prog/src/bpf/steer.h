@@ -9,19 +9,24 @@ enum verdict {
 	PASS_NOT_TCP,        /* ICMP, UDP, ... */
 	PASS_NOT_OURS,       /* TCP to another address or port: ssh, the admin API */
 	PASS_SHORT,          /* ends inside its headers: the kernel drops it */
-	PASS_LATER_FRAGMENT, /* has no port; without its first fragment it leads nowhere */
+	PASS_FRAGMENT,       /* of TCP to another address */
 	/* To us. */
 	STEERED,
 	/* To nobody. */
 	DROP_NO_SOCKET,      /* ours, but no socket serves its queue */
-	DROP_FRAGMENT,       /* a first fragment to one of our ports */
+	DROP_FRAGMENT,       /* of TCP to one of our addresses, first or later */
 	DROP_EXTENSION,      /* ours, behind IPv6 extension headers */
 	VERDICTS,
 };
 
-/* An address (IPv4 as ::ffff:a.b.c.d) and port, both in network byte order. */
+/* In network byte order; IPv4 as ::ffff:a.b.c.d. */
+struct address {
+	unsigned char bytes[16];
+};
+
+/* An address and port in network byte order. */
 struct listener {
-	unsigned char address[16];
+	struct address address;
 	unsigned short port;
 	unsigned short zero;
 };

@@ -1,0 +1,3 @@
+//! What xsk-rs leaves to its user.
+
+pub(crate) mod options;
