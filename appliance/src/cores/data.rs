@@ -94,8 +94,9 @@ fn sleep(core: &mut DataCore<XskPort>, around: &Surroundings) {
     let span = last.poll_at.since(now).0.min(SLEEP_MAX.0);
     if !last.busy && span > 0 && around.life.stage() == Stage::Run {
         let nanoseconds = i64::try_from(span * 1_000).unwrap_or(i64::MAX);
+        let port = core.port();
         let mut fds = [
-            PollFd::new(core.port().as_fd(), PollFlags::POLLIN),
+            PollFd::new(port.as_fd(), PollFlags::POLLIN),
             PollFd::new(around.bell.as_fd(), PollFlags::POLLIN),
         ];
         // Interrupted or not: the next turn finds out what there is to do.

@@ -1,0 +1,195 @@
+//! HTTP on the admin socket: the server API for backends, `/health` for load balancers, `/metrics`
+//! for Prometheus.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use engine::metrics::catalog::Metric;
+use engine::metrics::counters::Counters;
+use engine::session::codes::Error;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use subtle::ConstantTimeEq;
+
+use crate::config::Config;
+use crate::control::client::JournalClient;
+use crate::control::methods::{self, BadBody, Failure, error_json};
+use crate::cores::{Life, Stage};
+use crate::export::{Sources, prometheus};
+
+/// Longest request body: a broadcast of the largest event to some thousand hunts.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// How long a client may take with a request; slow ones give their place back.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct Api {
+    /// The way to the journal core.
+    pub journal: JournalClient,
+    /// What holds.
+    pub config: Config,
+    /// What is measured.
+    pub sources: Arc<Sources>,
+    /// The control core's own counters.
+    pub counters: Counters,
+    /// Draining or not.
+    pub life: Life,
+    /// When the appliance started.
+    pub started: Instant,
+    /// Random name of this run.
+    pub node: String,
+}
+
+/// Sums over data cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Players connected.
+    pub players: u64,
+    /// Hunts with a subscriber.
+    pub hunts: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+}
+
+impl Api {
+    /// Sums over data cores; a hunt counts once for each core that serves it.
+    pub fn totals(&self) -> Totals {
+        let sum = |metric| self.sources.cores().iter().map(|(_, cells)| cells.get(metric)).sum();
+        Totals {
+            players: sum(Metric::SessionPlayers),
+            hunts: sum(Metric::SessionHunts),
+            subscriptions: sum(Metric::SessionSubscriptions),
+        }
+    }
+
+    /// Why we should get no players, if there is a reason.
+    fn illness(&self) -> Option<&'static str> {
+        if self.life.stage() != Stage::Run {
+            return Some("draining");
+        }
+        let healthy = |(_, cells): &(String, Counters)| cells.get(Metric::JournalHealthy) == 1;
+        let well = self.sources.cores().iter().any(healthy);
+        (!well).then_some("the journal takes no writes")
+    }
+}
+
+/// All routes.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/api", post(legacy))
+        .route("/api/{method}", post(method))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(api)
+}
+
+async fn health(State(api): State<Arc<Api>>) -> Response {
+    match api.illness() {
+        None => (StatusCode::OK, "{}").into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let text = prometheus::text(&api.sources);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn method(
+    State(api): State<Arc<Api>>,
+    Path(method): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    serve(&api, &headers, query.as_deref(), &method, &body).await
+}
+
+/// `POST /api` with the method in the body, as older backends do it.
+async fn legacy(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    #[derive(Deserialize)]
+    struct Call<'a> {
+        method: String,
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+    }
+    match serde_json::from_slice::<Call<'_>>(&body) {
+        Ok(call) => {
+            let params = call.params.map_or("{}", RawValue::get);
+            serve(&api, &headers, query.as_deref(), &call.method, params.as_bytes()).await
+        }
+        // Strangers are told nothing.
+        Err(_) if !is_allowed(&api, &headers, query.as_deref()) => unauthorized(&api),
+        Err(error) => bad_body(&api, &BadBody(error.to_string())),
+    }
+}
+
+async fn serve(
+    api: &Api,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    method: &str,
+    body: &[u8],
+) -> Response {
+    api.counters.inc(Metric::ApiRequests);
+    if !is_allowed(api, headers, query) {
+        return unauthorized(api);
+    }
+    let body = if body.is_empty() { b"{}" } else { body };
+    let done = tokio::time::timeout(REQUEST_TIMEOUT, methods::call(api, method, body)).await;
+    match done.unwrap_or(Err(Failure::Protocol(Error::Internal))) {
+        Ok(result) => answer(&format!(r#"{{"result":{result}}}"#)),
+        Err(Failure::Protocol(error)) => {
+            api.counters.inc(Metric::ApiErrors);
+            answer(&format!(r#"{{"error":{}}}"#, error_json(error)))
+        }
+        Err(Failure::Body(bad)) => bad_body(api, &bad),
+    }
+}
+
+fn answer(json: &str) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json.to_owned()).into_response()
+}
+
+fn unauthorized(api: &Api) -> Response {
+    api.counters.inc(Metric::ApiUnauthorized);
+    (StatusCode::UNAUTHORIZED, "unauthorized").into_response()
+}
+
+fn bad_body(api: &Api, bad: &BadBody) -> Response {
+    api.counters.inc(Metric::ApiErrors);
+    (StatusCode::BAD_REQUEST, format!("bad request: {}", bad.0)).into_response()
+}
+
+/// Whether the request carries the key, in any of the three places Centrifugo looks.
+fn is_allowed(api: &Api, headers: &HeaderMap, query: Option<&str>) -> bool {
+    let admin = &api.config.admin;
+    if admin.insecure {
+        return true;
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text(AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("apikey").then_some(key)
+    });
+    let in_query = || query?.split('&').find_map(|pair| pair.strip_prefix("api_key="));
+    let given = text("x-api-key").or(bearer).or_else(in_query).unwrap_or_default();
+    // In constant time: how long a refusal takes must not tell how much of the key was right.
+    let key = admin.api_key.expose().as_bytes();
+    !key.is_empty() && bool::from(given.as_bytes().ct_eq(key))
+}

@@ -1,0 +1,233 @@
+//! Asking the journal core and waiting for its answer.
+//!
+//! A request goes into the submit ring with a token; the answer comes back through the control
+//! core's broadcast ring with the same token and wakes whoever waits. Bounds: the ring, and
+//! [`WAITING_MAX`] requests at once; past either a request is refused at once and may be repeated.
+//! An answer that comes after [`ANSWER_TIMEOUT`] is dropped: the publish may have happened, which is
+//! what idempotency keys are for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::metrics::catalog::Metric;
+use engine::metrics::counters::Counters;
+use engine::ring::broadcast::{Record, Refusal};
+use engine::ring::bytes::{Reader, Writer};
+use engine::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Submission};
+use engine::session::codes::Error;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::doorbell::Doorbell;
+
+/// Requests that may wait for the journal at once.
+const WAITING_MAX: usize = 4_096;
+
+/// How long a request waits: a journal that takes longer is as good as gone for its caller.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where an event stands in its hunt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Its number.
+    pub offset: u64,
+    /// The hunt's epoch.
+    pub epoch: String,
+}
+
+/// Events of a hunt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The hunt's last event.
+    pub top: Position,
+    /// JSON publication objects joined by commas, no brackets.
+    pub publications: String,
+}
+
+/// An event to append.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Event<'a> {
+    /// Name of the hunt.
+    pub hunt: &'a str,
+    /// Compact JSON.
+    pub data: &'a str,
+    /// JSON object of string tags, or empty.
+    pub tags: &'a str,
+    /// See [`Publish::idempotency_key`].
+    pub idempotency_key: &'a str,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Published(Position),
+    Page(Page),
+    Refused(Error),
+}
+
+/// The way to the journal core. Clones share it.
+#[derive(Debug, Clone)]
+pub struct JournalClient {
+    shared: Arc<Mutex<Shared>>,
+    journal: Doorbell,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Shared {
+    writer: Writer,
+    scratch: Vec<u8>,
+    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    next_token: u64,
+}
+
+impl JournalClient {
+    /// Takes the writing end of the control core's submit ring; `journal` is rung after writing.
+    pub fn new(writer: Writer, journal: Doorbell, counters: Counters) -> JournalClient {
+        let shared = Shared {
+            writer,
+            scratch: vec![0; SUBMISSION_BYTES_MAX],
+            waiting: HashMap::new(),
+            next_token: 1,
+        };
+        JournalClient { shared: Arc::new(Mutex::new(shared)), journal, counters }
+    }
+
+    /// Appends an event; answers when it is as durable as configured.
+    pub async fn publish(&self, event: Event<'_>) -> Result<Position, Error> {
+        let stamp_us = clock::now().0;
+        let answer = self.ask(|token| {
+            Submission::Publish(Publish {
+                token,
+                hunt: event.hunt,
+                data: event.data.as_bytes(),
+                tags: event.tags.as_bytes(),
+                info: b"",
+                idempotency_key: event.idempotency_key,
+                stamp_us,
+            })
+        });
+        match answer.await? {
+            Answer::Published(position) => Ok(position),
+            Answer::Refused(error) => Err(error),
+            Answer::Page(_) => Err(Error::Internal),
+        }
+    }
+
+    /// Reads a page of history; see [`History`] for the arguments.
+    pub async fn history(
+        &self,
+        hunt: &str,
+        limit: i64,
+        since: Option<(&str, u64)>,
+        reverse: bool,
+    ) -> Result<Page, Error> {
+        let answer = self
+            .ask(|token| Submission::History(History { token, hunt, limit, since, reverse }));
+        match answer.await? {
+            Answer::Page(page) => Ok(page),
+            Answer::Refused(error) => Err(error),
+            Answer::Published(_) => Err(Error::Internal),
+        }
+    }
+
+    /// Hands answers to those who wait, for as long as the process lives. `bell` is ours.
+    pub async fn pump(self, mut answers: Reader, bell: Doorbell) -> std::io::Result<()> {
+        // JUSTIFICATION: tokio cannot know that a descriptor stays open.
+        // SAFETY: the clone keeps the bell's descriptor open for as long as `wakeup` lives.
+        let wakeup = unsafe { AsyncFd::register(bell.clone()) }?;
+        loop {
+            bell.lie_down();
+            if self.take_answers(&mut answers) == 0 {
+                wakeup.readable().await?.clear_ready();
+            }
+            bell.get_up();
+            // Others of this thread get their turn between two batches.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn ask<'a>(&self, submission: impl FnOnce(u64) -> Submission<'a>) -> Result<Answer, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let token = self.submit(submission, sender)?;
+        self.journal.ring();
+        match tokio::time::timeout(ANSWER_TIMEOUT, receiver).await {
+            Ok(Ok(answer)) => Ok(answer),
+            _ => {
+                self.lock().waiting.remove(&token);
+                Err(Error::Internal)
+            }
+        }
+    }
+
+    fn submit<'a>(
+        &self,
+        submission: impl FnOnce(u64) -> Submission<'a>,
+        sender: oneshot::Sender<Answer>,
+    ) -> Result<u64, Error> {
+        let mut guard = self.lock();
+        let Shared { writer, scratch, waiting, next_token } = &mut *guard;
+        if waiting.len() >= WAITING_MAX {
+            self.counters.inc(Metric::RingSubmitFull);
+            return Err(Error::Internal);
+        }
+        let token = *next_token;
+        // What does not fit the scratch is longer than any submission may be.
+        let record = postcard::to_slice(&submission(token), scratch).map_err(|_| Error::BadRequest)?;
+        let done = writer.push(record);
+        self.counters.set(Metric::RingSubmitFill, writer.fill_percent());
+        if done.is_err() {
+            self.counters.inc(Metric::RingSubmitFull);
+            return Err(Error::Internal);
+        }
+        *next_token += 1;
+        waiting.insert(token, sender);
+        Ok(token)
+    }
+
+    fn take_answers(&self, answers: &mut Reader) -> usize {
+        let mut count = 0;
+        let mut shared = self.lock();
+        while let Some(bytes) = answers.pop() {
+            count += 1;
+            let Ok(record) = postcard::from_bytes::<Record<'_>>(bytes) else { continue };
+            let Some((token, answer)) = answer(&record) else { continue };
+            if let Some(sender) = shared.waiting.remove(&token) {
+                // Whoever waited may have given up.
+                let _ = sender.send(answer);
+            }
+        }
+        count
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A panic ends the process; the lock cannot be poisoned.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
+    Some(match record {
+        Record::Published(published) => {
+            let position = Position { offset: published.offset, epoch: published.epoch.to_owned() };
+            (published.token, Answer::Published(position))
+        }
+        Record::History(page) => {
+            let top = Position { offset: page.top, epoch: page.epoch.to_owned() };
+            let publications = String::from_utf8_lossy(page.publications).into_owned();
+            (page.token, Answer::Page(Page { top, publications }))
+        }
+        Record::Refused { token, refusal } => (*token, Answer::Refused(error_of(*refusal))),
+        Record::Event(_) | Record::Subscribed(_) => return None,
+    })
+}
+
+fn error_of(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Unavailable => Error::Internal,
+        Refusal::BadRequest => Error::BadRequest,
+        Refusal::UnrecoverablePosition => Error::UnrecoverablePosition,
+        Refusal::LimitExceeded => Error::LimitExceeded,
+    }
+}

@@ -1,0 +1,238 @@
+//! What a backend can ask: Centrifugo's server API, as far as it is there (`docs/protocol.md`).
+//!
+//! A method takes the request's JSON and gives the JSON of its result, or an error of the protocol.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use engine::ring::submit::EVENT_BYTES_MAX;
+use engine::session::codes::Error;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::control::api::Api;
+use crate::control::client::{Event, Position};
+use crate::control::json::compact;
+
+/// The body is not what the method takes: HTTP 400.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadBody(pub String);
+
+/// Why a method gave no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// See [`BadBody`].
+    Body(BadBody),
+    /// An error of the protocol, in an HTTP 200.
+    Protocol(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Protocol(error)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PublishOptions {
+    data: Option<Box<RawValue>>,
+    b64data: String,
+    skip_history: bool,
+    tags: BTreeMap<String, String>,
+    idempotency_key: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Channel {
+    #[serde(default)]
+    channel: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Channels {
+    #[serde(default)]
+    channels: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HistoryRequest {
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    limit: i64,
+    since: Option<Since>,
+    #[serde(default)]
+    reverse: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Since {
+    #[serde(default)]
+    offset: u64,
+    #[serde(default)]
+    epoch: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Batch {
+    #[serde(default)]
+    commands: Vec<BTreeMap<String, Box<RawValue>>>,
+}
+
+/// Calls `method` with the JSON `body`; gives the JSON of the result.
+pub async fn call(api: &Api, method: &str, body: &[u8]) -> Result<String, Failure> {
+    match method {
+        "publish" => publish(api, body).await,
+        "broadcast" => broadcast(api, body).await,
+        "history" => history(api, body).await,
+        "info" => Ok(info(api)),
+        "batch" => batch(api, body).await,
+        "subscribe" | "unsubscribe" | "disconnect" | "refresh" | "presence" | "presence_stats"
+        | "history_remove" | "channels" | "rpc" => Err(Error::NotAvailable.into()),
+        _ => Err(Error::MethodNotFound.into()),
+    }
+}
+
+async fn publish(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let Channel { channel } = parse(body)?;
+    let options: PublishOptions = parse(body)?;
+    let position = publish_one(api, &channel, &payload(options)?).await?;
+    Ok(position_json(&position))
+}
+
+async fn broadcast(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let Channels { channels } = parse(body)?;
+    if channels.is_empty() {
+        return Err(Error::BadRequest.into());
+    }
+    let payload = payload(parse(body)?)?;
+    let mut responses = Vec::with_capacity(channels.len());
+    for channel in &channels {
+        responses.push(match publish_one(api, channel, &payload).await {
+            Ok(position) => format!(r#"{{"result":{}}}"#, position_json(&position)),
+            Err(error) => format!(r#"{{"error":{}}}"#, error_json(error)),
+        });
+    }
+    Ok(format!(r#"{{"responses":[{}]}}"#, responses.join(",")))
+}
+
+/// An event without its hunt.
+struct Payload {
+    data: String,
+    tags: String,
+    idempotency_key: String,
+}
+
+/// Checks everything about an event but its hunt.
+fn payload(options: PublishOptions) -> Result<Payload, Failure> {
+    if options.skip_history {
+        // Every event has its place in the history; one that is not kept has none.
+        return Err(Error::NotAvailable.into());
+    }
+    let data = match options.data {
+        Some(data) => compact(data.get().as_bytes()),
+        None if options.b64data.is_empty() => return Err(Error::BadRequest.into()),
+        None => {
+            let bytes = STANDARD.decode(&options.b64data).map_err(|_| Error::BadRequest)?;
+            compact(&bytes)
+        }
+    };
+    let data = data.map_err(|_| Error::BadRequest)?;
+    if data.len() > EVENT_BYTES_MAX {
+        return Err(Error::BadRequest.into());
+    }
+    let tags = match options.tags.is_empty() {
+        true => String::new(),
+        false => json!(options.tags).to_string(),
+    };
+    Ok(Payload { data, tags, idempotency_key: options.idempotency_key })
+}
+
+async fn publish_one(api: &Api, channel: &str, payload: &Payload) -> Result<Position, Error> {
+    known(api, channel)?;
+    let event = Event {
+        hunt: channel,
+        data: &payload.data,
+        tags: &payload.tags,
+        idempotency_key: &payload.idempotency_key,
+    };
+    api.journal.publish(event).await
+}
+
+async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let request: HistoryRequest = parse(body)?;
+    let rules = known(api, &request.channel)?;
+    if rules.history_size == 0 || rules.history_ttl_s == 0 {
+        return Err(Error::NotAvailable.into());
+    }
+    let since = request.since.as_ref().map(|since| (since.epoch.as_str(), since.offset));
+    let page =
+        api.journal.history(&request.channel, request.limit, since, request.reverse).await?;
+    Ok(format!(
+        r#"{{"publications":[{}],"offset":{},"epoch":{}}}"#,
+        page.publications,
+        page.top.offset,
+        json!(page.top.epoch)
+    ))
+}
+
+/// The commands one after another: a later one sees what an earlier one did.
+async fn batch(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let Batch { commands } = parse(body)?;
+    let mut replies = Vec::with_capacity(commands.len());
+    for command in &commands {
+        let Some((method, body)) = command.iter().next() else {
+            return Err(Failure::Body(BadBody("an empty command".to_owned())));
+        };
+        // A batch in a batch would have no end.
+        let done = match method.as_str() {
+            "batch" => Err(Failure::Protocol(Error::MethodNotFound)),
+            method => Box::pin(call(api, method, body.get().as_bytes())).await,
+        };
+        replies.push(match done {
+            Ok(result) => format!("{{{}:{result}}}", json!(method)),
+            Err(Failure::Protocol(error)) => format!(r#"{{"error":{}}}"#, error_json(error)),
+            Err(failure) => return Err(failure),
+        });
+    }
+    Ok(format!(r#"{{"replies":[{}]}}"#, replies.join(",")))
+}
+
+fn info(api: &Api) -> String {
+    let totals = api.totals();
+    json!({"nodes": [{
+        "uid": api.node,
+        "name": "cluecast",
+        "version": env!("CARGO_PKG_VERSION"),
+        "num_clients": totals.players,
+        "num_users": totals.players,
+        "num_channels": totals.hunts,
+        "num_subs": totals.subscriptions,
+        "uptime": api.started.elapsed().as_secs(),
+    }]})
+    .to_string()
+}
+
+/// The rules of a hunt that may exist.
+fn known(api: &Api, channel: &str) -> Result<crate::config::ChannelRules, Error> {
+    if channel.is_empty() {
+        return Err(Error::BadRequest);
+    }
+    api.config.channel_rules(channel).ok_or(Error::UnknownChannel)
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::Body(BadBody(error.to_string())))
+}
+
+fn position_json(position: &Position) -> String {
+    json!({"offset": position.offset, "epoch": position.epoch}).to_string()
+}
+
+/// The protocol's error object.
+pub fn error_json(error: Error) -> String {
+    json!({"code": error.code(), "message": error.message()}).to_string()
+}
