@@ -1,0 +1,44 @@
+# Two commands matter: `make demo` and `make test`. Both do their own set-up; run them as root on
+# Debian 12. What links RocksDB (package cluecast) is built with --release only, so that its C++ is
+# compiled once (some 15 minutes on two CPUs); everything else is tested in the dev profile.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+CONFIG ?= appliance/src/config/default.toml
+SCRIPTS := .ci/run .ci/setup .ci/test bench/demo.sh
+
+.PHONY: setup demo run test lint bench
+
+# Installs what is missing; asks no network when nothing is.
+setup:
+	.ci/setup
+
+# 2,500 players in a network namespace of their own, 10 s of events, a spike; prints a table.
+demo: setup
+	cargo build --release -p cluecast
+	cargo build --release -p bench -p hugepage-setup
+	bench/demo.sh
+
+# The appliance in the foreground: make run CONFIG=FILE
+run: setup
+	cargo build --release -p cluecast
+	"$$CARGO_TARGET_DIR/release/cluecast" run --config $(CONFIG)
+
+# Every test; the last line is the sum.
+test: setup
+	.ci/test
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --exclude cluecast --all-targets -- -D warnings
+	cargo clippy --release -p cluecast --all-targets -- -D warnings
+	shellcheck $(SCRIPTS)
+
+# The load generator and its judge, against a stand-in.
+bench: setup
+	cargo build --release -p bench
+	"$$CARGO_TARGET_DIR/release/swarm" --help
