@@ -85,7 +85,9 @@ reserve_pages() {
 
 start_appliance() {
     sed "s|@DIRECTORY@|$directory|" demo.toml >"$directory/demo.toml"
-    in_appliance "$BIN/cluecast" run --config "$directory/demo.toml" 2>"$directory/log" 9>&- &
+    # Not through a function: `ip` becomes the appliance, so that $! is the appliance itself.
+    ip netns exec "$APPLIANCE" "$BIN/cluecast" run --config "$directory/demo.toml" \
+        2>"$directory/log" 9>&- &
     pid=$!
     local tries
     for ((tries = 0; tries < 150; tries++)); do

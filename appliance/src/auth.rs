@@ -31,7 +31,9 @@ pub struct Tokens {
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").field("configured", &self.key.is_some()).finish_non_exhaustive()
+        f.debug_struct("Tokens")
+            .field("configured", &self.key.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,8 +106,8 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        let key = (!secret.is_empty())
-            .then(|| DecodingKey::from_secret(secret.expose().as_bytes()));
+        let key =
+            (!secret.is_empty()).then(|| DecodingKey::from_secret(secret.expose().as_bytes()));
         Tokens { key, validation }
     }
 
@@ -117,7 +119,11 @@ impl Tokens {
             return Err(TokenError::Invalid);
         }
         written.check_times(now_s)?;
-        Ok(Claims { expire_at: written.lifetime(), info: written.info()?, user: written.sub })
+        Ok(Claims {
+            expire_at: written.lifetime(),
+            info: written.info()?,
+            user: written.sub,
+        })
     }
 
     /// Checks a subscription token at second `now_s` (Unix time).
@@ -129,10 +135,19 @@ impl Tokens {
         let written = self.decode(token)?;
         written.check_times(now_s)?;
         let (expire_at, info) = (written.lifetime(), written.info()?);
-        let channel = written.channel.filter(|name| !name.is_empty()).ok_or(TokenError::Invalid)?;
+        let channel = written
+            .channel
+            .filter(|name| !name.is_empty())
+            .ok_or(TokenError::Invalid)?;
         // An empty client binds to nobody, as when it is not written.
         let client = written.client.filter(|id| !id.is_empty());
-        Ok(SubscriptionClaims { user: written.sub, channel, client, expire_at, info })
+        Ok(SubscriptionClaims {
+            user: written.sub,
+            channel,
+            client,
+            expire_at,
+            info,
+        })
     }
 
     fn decode(&self, token: &str) -> Result<Written, TokenError> {
@@ -150,11 +165,18 @@ impl Written {
     /// RFC 7519 4.1.4: not accepted on or after `exp`. 4.1.5: not accepted before `nbf`; a token from
     /// a fast clock is worth asking again, so that too is "expired".
     fn check_times(&self, now_s: u64) -> Result<(), TokenError> {
-        #[allow(clippy::cast_precision_loss, reason = "seconds fit a double for 285 million years")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "seconds fit a double for 285 million years"
+        )]
         let now = now_s as f64;
         let expired = self.exp.is_some_and(|exp| exp <= now);
         let early = self.nbf.is_some_and(|nbf| nbf > now);
-        if expired || early { Err(TokenError::Expired) } else { Ok(()) }
+        if expired || early {
+            Err(TokenError::Expired)
+        } else {
+            Ok(())
+        }
     }
 
     /// `expire_at` overrides `exp` as the end of the connection or subscription; 0 means never.
@@ -172,10 +194,16 @@ impl Written {
             let bytes = base64::engine::general_purpose::STANDARD
                 .decode(encoded)
                 .map_err(|_| TokenError::Invalid)?;
-            return json::compact(&bytes).map(Some).map_err(|_| TokenError::Invalid);
+            return json::compact(&bytes)
+                .map(Some)
+                .map_err(|_| TokenError::Invalid);
         }
-        let Some(raw) = &self.info else { return Ok(None) };
-        json::compact(raw.get().as_bytes()).map(Some).map_err(|_| TokenError::Invalid)
+        let Some(raw) = &self.info else {
+            return Ok(None);
+        };
+        json::compact(raw.get().as_bytes())
+            .map(Some)
+            .map_err(|_| TokenError::Invalid)
     }
 }
 

@@ -27,7 +27,12 @@ impl Doorbell {
     pub fn new() -> nix::Result<Doorbell> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let event = EventFd::from_value_and_flags(0, flags)?;
-        Ok(Doorbell { bell: Arc::new(Bell { event, asleep: AtomicBool::new(false) }) })
+        Ok(Doorbell {
+            bell: Arc::new(Bell {
+                event,
+                asleep: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Wakes the owner if it sleeps. Call after writing its ring.

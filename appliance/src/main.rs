@@ -3,6 +3,11 @@
 //! Here: command line, log, and the order of things. Read `start` for the wiring, `cores` for the
 //! threads, and the `engine` crate for what they do.
 
+#![allow(
+    unreachable_pub,
+    reason = "a binary has no outside: pub marks what other modules use"
+)]
+
 mod auth;
 mod cli;
 mod clock;
@@ -21,6 +26,7 @@ mod translate;
 #[cfg(test)]
 mod docs;
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,7 +57,11 @@ fn run(file: &Path) -> anyhow::Result<()> {
     log_to_stderr(config.log.level);
     tracing::info!("cluecast {} starts", env!("CARGO_PKG_VERSION"));
     let appliance = start::start(&config)?;
-    tracing::info!("ready: players on {:?}, admin on {}", config.game.listen, config.admin.listen);
+    tracing::info!(
+        "ready: players on {:?}, admin on {}",
+        config.game.listen,
+        config.admin.listen
+    );
     stop::wait(appliance)?;
     tracing::info!("stopped");
     Ok(())
@@ -65,5 +75,9 @@ fn log_to_stderr(level: Level) {
         Level::Debug => tracing::Level::DEBUG,
         Level::Trace => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }

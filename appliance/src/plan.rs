@@ -17,8 +17,14 @@ pub const BROADCAST_RING_BYTES: usize = 8 << 20;
 /// Subscriptions a core holds, per player it holds.
 const SUBSCRIPTIONS_PER_PLAYER: u32 = 4;
 
-const _: () = assert!(SUBMIT_RING_BYTES > 8 * SUBMISSION_BYTES_MAX, "several must fit");
-const _: () = assert!(BROADCAST_RING_BYTES > 4 * RECORD_BYTES_MAX, "several must fit");
+const _: () = assert!(
+    SUBMIT_RING_BYTES > 8 * SUBMISSION_BYTES_MAX,
+    "several must fit"
+);
+const _: () = assert!(
+    BROADCAST_RING_BYTES > 4 * RECORD_BYTES_MAX,
+    "several must fit"
+);
 
 /// One data core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +54,11 @@ impl Plan {
     /// The plan for an interface with `queues` RX queues.
     pub fn new(config: &Config, queues: u32) -> Plan {
         let wanted = u32::from(config.game.queues);
-        let count = if wanted == 0 { queues } else { wanted.min(queues) };
+        let count = if wanted == 0 {
+            queues
+        } else {
+            wanted.min(queues)
+        };
         let data = (0..count).map(|queue| DataPlan {
             name: format!("data-{queue}"),
             queue,
@@ -58,7 +68,10 @@ impl Plan {
             data: data.collect(),
             journal_cpu: config.journal.cpu,
             hunt_log_bytes: config.game.hunt_log_mib as usize * (1 << 20),
-            subscriptions_max: config.game.players_max.saturating_mul(SUBSCRIPTIONS_PER_PLAYER),
+            subscriptions_max: config
+                .game
+                .players_max
+                .saturating_mul(SUBSCRIPTIONS_PER_PLAYER),
         }
     }
 

@@ -24,7 +24,10 @@ pub struct RegionError {
 pub fn map(bytes: usize, what: &'static str) -> Result<&'static mut [u8], RegionError> {
     let bytes = bytes.next_multiple_of(HUGE_PAGE_BYTES).max(HUGE_PAGE_BYTES);
     let plain = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
-    match map_with(bytes, plain | MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB) {
+    match map_with(
+        bytes,
+        plain | MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB,
+    ) {
         Ok(region) => Ok(region),
         Err(error) => {
             let pages = bytes / HUGE_PAGE_BYTES;
@@ -32,7 +35,11 @@ pub fn map(bytes: usize, what: &'static str) -> Result<&'static mut [u8], Region
                 "no huge pages for the {what} ({error}): ordinary pages instead, slower. \
                  Reserve {pages} more of 2 MiB: hugepage-setup --pages N"
             );
-            map_with(bytes, plain).map_err(|source| RegionError { bytes, what, source })
+            map_with(bytes, plain).map_err(|source| RegionError {
+                bytes,
+                what,
+                source,
+            })
         }
     }
 }

@@ -95,7 +95,9 @@ pub fn start(config: &Config) -> Result<Appliance> {
 
     let cores = Cores {
         counters: (0..count + 2).map(|_| Counters::default()).collect(),
-        bells: (0..count + 2).map(|_| Doorbell::new()).collect::<nix::Result<_>>()?,
+        bells: (0..count + 2)
+            .map(|_| Doorbell::new())
+            .collect::<nix::Result<_>>()?,
         life: Life::default(),
     };
     let secrets = secrets()?;
@@ -105,11 +107,21 @@ pub fn start(config: &Config) -> Result<Appliance> {
     let (sinks, mut broadcasts): (_, Vec<_>) = (0..=count).map(broadcast_ring).unzip();
     let counters = cores.counters[count + 1].clone();
     let settings = translate::journal(config);
-    let journal =
-        JournalCore::open(store, settings, sources, sinks, count, counters, secrets.seed)
-            .context("journal.path: cannot read the journal")?;
+    let journal = JournalCore::open(
+        store,
+        settings,
+        sources,
+        sinks,
+        count,
+        counters,
+        secrets.seed,
+    )
+    .context("journal.path: cannot read the journal")?;
 
-    let (submit, answers) = submits.pop().zip(broadcasts.pop()).context("control has rings")?;
+    let (submit, answers) = submits
+        .pop()
+        .zip(broadcasts.pop())
+        .context("control has rings")?;
     let (steering, ports) = open_ports(config, &plan, &cores.counters)?;
     let (recorders, collectors): (Vec<_>, _) =
         plan.data.iter().map(|_| histogram::recorder()).unzip();
@@ -121,10 +133,19 @@ pub fn start(config: &Config) -> Result<Appliance> {
         let (submit, broadcast) = rings;
         let (mailbox, recorder) = latency;
         let counters = cores.counters[index].clone();
-        let share = Share { port, submit, broadcast, mailbox, recorder, counters };
+        let share = Share {
+            port,
+            submit,
+            broadcast,
+            mailbox,
+            recorder,
+            counters,
+        };
         data_cores.push(data_core(config, &plan, &secrets, share)?);
     }
-    let control = control_parts(&plan, &cores, &steering, listener, submit, answers, collectors)?;
+    let control = control_parts(
+        &plan, &cores, &steering, listener, submit, answers, collectors,
+    )?;
     spawn(config, &plan, cores, steering, data_cores, journal, control)
 }
 
@@ -146,7 +167,11 @@ fn open_ports(
         counters.set(Metric::PortNative, native.into());
         let copies = if zero_copy { "zero-copy" } else { "copy mode" };
         let mode = if native { "native" } else { "generic" };
-        tracing::info!("{}: queue {} of {interface}, {mode} XDP, {copies}", data.name, data.queue);
+        tracing::info!(
+            "{}: queue {} of {interface}, {mode} XDP, {copies}",
+            data.name,
+            data.queue
+        );
     }
     Ok((steering, ports))
 }
@@ -157,7 +182,14 @@ fn data_core(
     secrets: &Secrets,
     share: Share,
 ) -> Result<DataCore<XskPort>> {
-    let Share { port, submit, broadcast, mailbox, recorder, counters } = share;
+    let Share {
+        port,
+        submit,
+        broadcast,
+        mailbox,
+        recorder,
+        counters,
+    } = share;
     let hunts_max = config.game.hunts_max;
     let region = region::map(plan.hunt_log_bytes, "hunt log")?;
     let window_bytes = config.client.lag_bytes_max;
@@ -187,10 +219,12 @@ fn verifier(config: &Config) -> Verify {
     let tokens = Tokens::new(&config.client.token_hmac_secret);
     Box::new(move |token| {
         let now_s = clock::wall_ms() / 1_000;
-        let claims = tokens.verify_connection(token, now_s).map_err(|error| match error {
-            auth::TokenError::Expired => TokenError::Expired,
-            auth::TokenError::Invalid => TokenError::Invalid,
-        })?;
+        let claims = tokens
+            .verify_connection(token, now_s)
+            .map_err(|error| match error {
+                auth::TokenError::Expired => TokenError::Expired,
+                auth::TokenError::Invalid => TokenError::Invalid,
+            })?;
         let left = |at: u64| u32::try_from(at.saturating_sub(now_s)).unwrap_or(u32::MAX);
         Ok(Claims {
             user: claims.user,
@@ -261,7 +295,14 @@ fn spawn(
     }
     let settings = config.clone();
     let control = thread("control").spawn(move || control::run(&settings, parts))?;
-    Ok(Appliance { steering, life, bells, data, journal, control })
+    Ok(Appliance {
+        steering,
+        life,
+        bells,
+        data,
+        journal,
+        control,
+    })
 }
 
 fn secrets() -> Result<Secrets> {
@@ -270,5 +311,8 @@ fn secrets() -> Result<Secrets> {
         .and_then(|mut file| file.read_exact(bytes.as_flattened_mut()))
         .context("cannot read random numbers from /dev/urandom")?;
     let [one, two, seed] = bytes.map(u64::from_ne_bytes);
-    Ok(Secrets { tcp: [one, two], seed })
+    Ok(Secrets {
+        tcp: [one, two],
+        seed,
+    })
 }

@@ -13,7 +13,14 @@ use crate::start::Appliance;
 
 /// Waits for the end of `appliance`, and ends it in order.
 pub fn wait(appliance: Appliance) -> Result<()> {
-    let Appliance { steering, life, bells, data, journal, control } = appliance;
+    let Appliance {
+        steering,
+        life,
+        bells,
+        data,
+        journal,
+        control,
+    } = appliance;
     for thread in data {
         thread.join().map_err(|_| anyhow!("a data core panicked"))?;
     }
@@ -22,6 +29,10 @@ pub fn wait(appliance: Appliance) -> Result<()> {
     for bell in bells {
         bell.ring();
     }
-    journal.join().map_err(|_| anyhow!("the journal core panicked"))?;
-    control.join().map_err(|_| anyhow!("the control core panicked"))?
+    journal
+        .join()
+        .map_err(|_| anyhow!("the journal core panicked"))?;
+    control
+        .join()
+        .map_err(|_| anyhow!("the control core panicked"))?
 }

@@ -40,7 +40,10 @@ pub fn rules(config: &Config) -> Rules {
     let client = &config.client;
     let seconds = |seconds: u32| Micros::from_secs(seconds.into());
     let namespaces = config.namespace.iter().map(|namespace| {
-        (namespace.name.clone(), channel_rules(namespace.rules(config.channel)))
+        (
+            namespace.name.clone(),
+            channel_rules(namespace.rules(config.channel)),
+        )
     });
     Rules {
         version: VERSION,
@@ -75,20 +78,28 @@ pub fn journal(config: &Config) -> journal::Config {
         history_size: rules.history_size,
         history_ttl_ms: rules.history_ttl_s.saturating_mul(1_000),
     };
-    let namespaces = config
-        .namespace
-        .iter()
-        .map(|namespace| (namespace.name.as_str().into(), rule(namespace.rules(config.channel))));
+    let namespaces = config.namespace.iter().map(|namespace| {
+        (
+            namespace.name.as_str().into(),
+            rule(namespace.rules(config.channel)),
+        )
+    });
     journal::Config {
         durability: durability(config),
         hunts_max: config.game.hunts_max,
-        retention: Retention { default: rule(config.channel), namespaces: namespaces.collect() },
+        retention: Retention {
+            default: rule(config.channel),
+            namespaces: namespaces.collect(),
+        },
     }
 }
 
 /// For the store.
 pub fn store(config: &Config) -> store::Options {
-    store::Options { durability: durability(config), memtable_huge_pages: false }
+    store::Options {
+        durability: durability(config),
+        memtable_huge_pages: false,
+    }
 }
 
 fn durability(config: &Config) -> journal::Durability {

@@ -30,7 +30,8 @@ use engine::port::{Port, RECEIVE_BATCH};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket,
+    sockopt,
 };
 use xdp_prog::error::Error;
 use xdp_prog::port::{PortConfig, XskPort, ZeroCopy};
@@ -173,6 +174,9 @@ impl Wire {
         // SAFETY: the socket is open and the address is of the length that is passed.
         let code = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
         assert_eq!(code, 0, "{}", io::Error::last_os_error());
+        // A full port's frames wait here while the test is busy sending; the default buffer holds
+        // some 250 of them. "Force" goes beyond the host's limit.
+        setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20)).unwrap();
         Wire(socket)
     }
 

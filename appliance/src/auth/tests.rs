@@ -31,7 +31,14 @@ fn connection(claims: &Value) -> Result<Claims, TokenError> {
 #[test]
 fn a_connection_token_names_the_user() {
     let claims = connection(&json!({"sub": "42", "jti": "x", "aud": "y", "iss": "z"})).unwrap();
-    assert_eq!(claims, Claims { user: "42".to_owned(), expire_at: None, info: None });
+    assert_eq!(
+        claims,
+        Claims {
+            user: "42".to_owned(),
+            expire_at: None,
+            info: None
+        }
+    );
     assert_eq!(connection(&json!({})).unwrap().user, "");
 }
 
@@ -64,7 +71,9 @@ fn a_token_is_not_good_before_its_time() {
 #[test]
 fn expire_at_overrides_exp() {
     let at = |expire_at: u64| {
-        connection(&json!({"exp": NOW_S + 5, "expire_at": expire_at})).unwrap().expire_at
+        connection(&json!({"exp": NOW_S + 5, "expire_at": expire_at}))
+            .unwrap()
+            .expire_at
     };
     assert_eq!(at(NOW_S + 900), Some(NOW_S + 900));
     assert_eq!(at(0), None);
@@ -76,7 +85,10 @@ fn expire_at_overrides_exp() {
 fn a_wrong_signature_is_invalid() {
     for claims in [json!({"sub": "42"}), json!({"sub": "42", "exp": NOW_S - 1})] {
         let token = signed_with(Algorithm::HS256, "other", &claims);
-        assert_eq!(tokens().verify_connection(&token, NOW_S), Err(TokenError::Invalid));
+        assert_eq!(
+            tokens().verify_connection(&token, NOW_S),
+            Err(TokenError::Invalid)
+        );
     }
 }
 
@@ -87,7 +99,10 @@ fn other_algorithms_are_invalid() {
     let b64 = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let unsigned = format!("{}.{}.", b64(r#"{"alg":"none"}"#), b64(r#"{"sub":"42"}"#));
     for token in [hs512, unsigned] {
-        assert_eq!(tokens().verify_connection(&token, NOW_S), Err(TokenError::Invalid));
+        assert_eq!(
+            tokens().verify_connection(&token, NOW_S),
+            Err(TokenError::Invalid)
+        );
     }
 }
 
@@ -99,16 +114,25 @@ fn damaged_tokens_are_invalid() {
         assert_eq!(result, Err(TokenError::Invalid), "{cut} bytes");
     }
     let long = signed(&json!({"sub": "x".repeat(TOKEN_BYTES_MAX)}));
-    assert_eq!(tokens().verify_connection(&long, NOW_S), Err(TokenError::Invalid));
+    assert_eq!(
+        tokens().verify_connection(&long, NOW_S),
+        Err(TokenError::Invalid)
+    );
     let shape = signed(&json!(["sub"]));
-    assert_eq!(tokens().verify_connection(&shape, NOW_S), Err(TokenError::Invalid));
+    assert_eq!(
+        tokens().verify_connection(&shape, NOW_S),
+        Err(TokenError::Invalid)
+    );
 }
 
 #[test]
 fn without_a_secret_every_token_is_invalid() {
     let token = signed_with(Algorithm::HS256, "", &json!({"sub": "42"}));
     let tokens = Tokens::new(&secret(""));
-    assert_eq!(tokens.verify_connection(&token, NOW_S), Err(TokenError::Invalid));
+    assert_eq!(
+        tokens.verify_connection(&token, NOW_S),
+        Err(TokenError::Invalid)
+    );
 }
 
 #[test]
@@ -119,7 +143,10 @@ fn info_is_compact_json() {
     let claims = connection(&json!({"b64info": b64("{ \"n\" : 1 }\n")})).unwrap();
     assert_eq!(claims.info.as_deref(), Some(r#"{"n":1}"#));
     for bad in [b64("not json"), "***".to_owned()] {
-        assert_eq!(connection(&json!({"b64info": bad})), Err(TokenError::Invalid));
+        assert_eq!(
+            connection(&json!({"b64info": bad})),
+            Err(TokenError::Invalid)
+        );
     }
 }
 
@@ -129,14 +156,21 @@ fn the_two_kinds_do_not_stand_for_each_other() {
     assert_eq!(connection(&subscription), Err(TokenError::Invalid));
     let verify = |claims: &Value| tokens().verify_subscription(&signed(claims), NOW_S);
     assert_eq!(verify(&json!({"sub": "42"})), Err(TokenError::Invalid));
-    assert_eq!(verify(&json!({"sub": "42", "channel": ""})), Err(TokenError::Invalid));
+    assert_eq!(
+        verify(&json!({"sub": "42", "channel": ""})),
+        Err(TokenError::Invalid)
+    );
     let expired = json!({"sub": "42", "channel": "hunt", "exp": NOW_S});
     assert_eq!(verify(&expired), Err(TokenError::Expired));
 }
 
 #[test]
 fn a_subscription_token_is_for_one_user_hunt_and_client() {
-    let verify = |claims: &Value| tokens().verify_subscription(&signed(claims), NOW_S).unwrap();
+    let verify = |claims: &Value| {
+        tokens()
+            .verify_subscription(&signed(claims), NOW_S)
+            .unwrap()
+    };
     let any_client = verify(&json!({"sub": "42", "channel": "hunt", "client": ""}));
     assert!(any_client.is_for("42", "hunt", "c1"));
     assert!(!any_client.is_for("43", "hunt", "c1"));

@@ -56,7 +56,11 @@ pub fn check_config(file: &Path) -> anyhow::Result<()> {
 
 /// `cluecast version`.
 pub fn version() -> anyhow::Result<()> {
-    say(&format!("cluecast {} ({})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH));
+    say(&format!(
+        "cluecast {} ({})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH
+    ));
     Ok(())
 }
 

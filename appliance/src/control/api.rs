@@ -63,7 +63,13 @@ pub struct Totals {
 impl Api {
     /// Sums over data cores; a hunt counts once for each core that serves it.
     pub fn totals(&self) -> Totals {
-        let sum = |metric| self.sources.cores().iter().map(|(_, cells)| cells.get(metric)).sum();
+        let sum = |metric| {
+            self.sources
+                .cores()
+                .iter()
+                .map(|(_, cells)| cells.get(metric))
+                .sum()
+        };
         Totals {
             players: sum(Metric::SessionPlayers),
             hunts: sum(Metric::SessionHunts),
@@ -131,7 +137,14 @@ async fn legacy(
     match serde_json::from_slice::<Call<'_>>(&body) {
         Ok(call) => {
             let params = call.params.map_or("{}", RawValue::get);
-            serve(&api, &headers, query.as_deref(), &call.method, params.as_bytes()).await
+            serve(
+                &api,
+                &headers,
+                query.as_deref(),
+                &call.method,
+                params.as_bytes(),
+            )
+            .await
         }
         // Strangers are told nothing.
         Err(_) if !is_allowed(&api, &headers, query.as_deref()) => unauthorized(&api),
@@ -187,8 +200,15 @@ fn is_allowed(api: &Api, headers: &HeaderMap, query: Option<&str>) -> bool {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("apikey").then_some(key)
     });
-    let in_query = || query?.split('&').find_map(|pair| pair.strip_prefix("api_key="));
-    let given = text("x-api-key").or(bearer).or_else(in_query).unwrap_or_default();
+    let in_query = || {
+        query?
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("api_key="))
+    };
+    let given = text("x-api-key")
+        .or(bearer)
+        .or_else(in_query)
+        .unwrap_or_default();
     // In constant time: how long a refusal takes must not tell how much of the key was right.
     let key = admin.api_key.expose().as_bytes();
     !key.is_empty() && bool::from(given.as_bytes().ct_eq(key))

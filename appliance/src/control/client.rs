@@ -91,7 +91,11 @@ impl JournalClient {
             waiting: HashMap::new(),
             next_token: 1,
         };
-        JournalClient { shared: Arc::new(Mutex::new(shared)), journal, counters }
+        JournalClient {
+            shared: Arc::new(Mutex::new(shared)),
+            journal,
+            counters,
+        }
     }
 
     /// Appends an event; answers when it is as durable as configured.
@@ -123,8 +127,15 @@ impl JournalClient {
         since: Option<(&str, u64)>,
         reverse: bool,
     ) -> Result<Page, Error> {
-        let answer = self
-            .ask(|token| Submission::History(History { token, hunt, limit, since, reverse }));
+        let answer = self.ask(|token| {
+            Submission::History(History {
+                token,
+                hunt,
+                limit,
+                since,
+                reverse,
+            })
+        });
         match answer.await? {
             Answer::Page(page) => Ok(page),
             Answer::Refused(error) => Err(error),
@@ -148,7 +159,10 @@ impl JournalClient {
         }
     }
 
-    async fn ask<'a>(&self, submission: impl FnOnce(u64) -> Submission<'a>) -> Result<Answer, Error> {
+    async fn ask<'a>(
+        &self,
+        submission: impl FnOnce(u64) -> Submission<'a>,
+    ) -> Result<Answer, Error> {
         let (sender, receiver) = oneshot::channel();
         let token = self.submit(submission, sender)?;
         self.journal.ring();
@@ -167,16 +181,23 @@ impl JournalClient {
         sender: oneshot::Sender<Answer>,
     ) -> Result<u64, Error> {
         let mut guard = self.lock();
-        let Shared { writer, scratch, waiting, next_token } = &mut *guard;
+        let Shared {
+            writer,
+            scratch,
+            waiting,
+            next_token,
+        } = &mut *guard;
         if waiting.len() >= WAITING_MAX {
             self.counters.inc(Metric::RingSubmitFull);
             return Err(Error::Internal);
         }
         let token = *next_token;
         // What does not fit the scratch is longer than any submission may be.
-        let record = postcard::to_slice(&submission(token), scratch).map_err(|_| Error::BadRequest)?;
+        let record =
+            postcard::to_slice(&submission(token), scratch).map_err(|_| Error::BadRequest)?;
         let done = writer.push(record);
-        self.counters.set(Metric::RingSubmitFill, writer.fill_percent());
+        self.counters
+            .set(Metric::RingSubmitFill, writer.fill_percent());
         if done.is_err() {
             self.counters.inc(Metric::RingSubmitFull);
             return Err(Error::Internal);
@@ -191,8 +212,12 @@ impl JournalClient {
         let mut shared = self.lock();
         while let Some(bytes) = answers.pop() {
             count += 1;
-            let Ok(record) = postcard::from_bytes::<Record<'_>>(bytes) else { continue };
-            let Some((token, answer)) = answer(&record) else { continue };
+            let Ok(record) = postcard::from_bytes::<Record<'_>>(bytes) else {
+                continue;
+            };
+            let Some((token, answer)) = answer(&record) else {
+                continue;
+            };
             if let Some(sender) = shared.waiting.remove(&token) {
                 // Whoever waited may have given up.
                 let _ = sender.send(answer);
@@ -210,11 +235,17 @@ impl JournalClient {
 fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
     Some(match record {
         Record::Published(published) => {
-            let position = Position { offset: published.offset, epoch: published.epoch.to_owned() };
+            let position = Position {
+                offset: published.offset,
+                epoch: published.epoch.to_owned(),
+            };
             (published.token, Answer::Published(position))
         }
         Record::History(page) => {
-            let top = Position { offset: page.top, epoch: page.epoch.to_owned() };
+            let top = Position {
+                offset: page.top,
+                epoch: page.epoch.to_owned(),
+            };
             let publications = String::from_utf8_lossy(page.publications).into_owned();
             (page.token, Answer::Page(Page { top, publications }))
         }

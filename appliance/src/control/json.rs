@@ -39,7 +39,10 @@ mod tests {
     #[test]
     fn whitespace_goes_and_strings_stay() {
         let text = b" {\n\"a b\" : [ 1 ,\t\"\\\" \\\\\" , \"\xc3\xa9 \\n\" ]\r\n } ";
-        assert_eq!(compact(text).unwrap(), "{\"a b\":[1,\"\\\" \\\\\",\"\u{e9} \\n\"]}");
+        assert_eq!(
+            compact(text).unwrap(),
+            "{\"a b\":[1,\"\\\" \\\\\",\"\u{e9} \\n\"]}"
+        );
         for same in ["null", "-1.5e3", "\"\"", "{}", "[[],{}]"] {
             assert_eq!(compact(same.as_bytes()).unwrap(), same);
         }
@@ -47,8 +50,16 @@ mod tests {
 
     #[test]
     fn what_is_not_one_value_is_refused() {
-        let bad: [&[u8]; 8] =
-            [b"", b"{} {}", b"{", b"[1,]", b"'a'", b"\"\n\"", b"nul", b"\"\xff\""];
+        let bad: [&[u8]; 8] = [
+            b"",
+            b"{} {}",
+            b"{",
+            b"[1,]",
+            b"'a'",
+            b"\"\n\"",
+            b"nul",
+            b"\"\xff\"",
+        ];
         for text in bad {
             assert_eq!(compact(text), Err(NotJson), "{text:?}");
         }

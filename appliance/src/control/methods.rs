@@ -136,7 +136,9 @@ fn payload(options: PublishOptions) -> Result<Payload, Failure> {
         Some(data) => compact(data.get().as_bytes()),
         None if options.b64data.is_empty() => return Err(Error::BadRequest.into()),
         None => {
-            let bytes = STANDARD.decode(&options.b64data).map_err(|_| Error::BadRequest)?;
+            let bytes = STANDARD
+                .decode(&options.b64data)
+                .map_err(|_| Error::BadRequest)?;
             compact(&bytes)
         }
     };
@@ -148,7 +150,11 @@ fn payload(options: PublishOptions) -> Result<Payload, Failure> {
         true => String::new(),
         false => json!(options.tags).to_string(),
     };
-    Ok(Payload { data, tags, idempotency_key: options.idempotency_key })
+    Ok(Payload {
+        data,
+        tags,
+        idempotency_key: options.idempotency_key,
+    })
 }
 
 async fn publish_one(api: &Api, channel: &str, payload: &Payload) -> Result<Position, Error> {
@@ -168,9 +174,14 @@ async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
     if rules.history_size == 0 || rules.history_ttl_s == 0 {
         return Err(Error::NotAvailable.into());
     }
-    let since = request.since.as_ref().map(|since| (since.epoch.as_str(), since.offset));
-    let page =
-        api.journal.history(&request.channel, request.limit, since, request.reverse).await?;
+    let since = request
+        .since
+        .as_ref()
+        .map(|since| (since.epoch.as_str(), since.offset));
+    let page = api
+        .journal
+        .history(&request.channel, request.limit, since, request.reverse)
+        .await?;
     Ok(format!(
         r#"{{"publications":[{}],"offset":{},"epoch":{}}}"#,
         page.publications,
@@ -221,7 +232,9 @@ fn known(api: &Api, channel: &str) -> Result<crate::config::ChannelRules, Error>
     if channel.is_empty() {
         return Err(Error::BadRequest);
     }
-    api.config.channel_rules(channel).ok_or(Error::UnknownChannel)
+    api.config
+        .channel_rules(channel)
+        .ok_or(Error::UnknownChannel)
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {

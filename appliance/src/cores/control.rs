@@ -57,12 +57,24 @@ pub struct Parts {
 
 /// Serves until the appliance stops.
 pub fn run(config: &Config, parts: Parts) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(config, parts))
 }
 
 async fn serve(config: &Config, parts: Parts) -> Result<()> {
-    let Parts { listener, submit, answers, bell, journal, counters, own, collectors, .. } = parts;
+    let Parts {
+        listener,
+        submit,
+        answers,
+        bell,
+        journal,
+        counters,
+        own,
+        collectors,
+        ..
+    } = parts;
     let (verdicts, life) = (parts.verdicts, parts.life);
     let sources = Arc::new(Sources::new(counters, collectors, verdicts));
     let client = JournalClient::new(submit, journal, own.clone());

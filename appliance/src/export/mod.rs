@@ -38,7 +38,9 @@ struct State {
 
 impl std::fmt::Debug for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sources").field("cores", &self.cores).finish_non_exhaustive()
+        f.debug_struct("Sources")
+            .field("cores", &self.cores)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,8 +51,16 @@ impl Sources {
         collectors: Vec<Collector>,
         verdicts: Verdicts,
     ) -> Sources {
-        let state = State { collectors, verdicts, total: empty(), interval: empty() };
-        Sources { cores, state: Mutex::new(state) }
+        let state = State {
+            collectors,
+            verdicts,
+            total: empty(),
+            interval: empty(),
+        };
+        Sources {
+            cores,
+            state: Mutex::new(state),
+        }
     }
 
     /// Names and cells of all cores.
@@ -61,7 +71,12 @@ impl Sources {
     /// Takes over what the data cores have handed in; call about once a second.
     pub fn collect(&self) {
         let mut guard = self.lock();
-        let State { collectors, total, interval, .. } = &mut *guard;
+        let State {
+            collectors,
+            total,
+            interval,
+            ..
+        } = &mut *guard;
         let mut fresh = empty();
         for collector in collectors {
             collector.merge_into(&mut fresh);

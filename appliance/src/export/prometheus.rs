@@ -22,14 +22,20 @@ pub fn text(sources: &Sources) -> String {
             let _ = writeln!(out, "cluecast_{name}{{core=\"{core}\"}} {value}");
         }
     }
-    let _ = writeln!(out, "# HELP cluecast_xdp_frames Frames by verdict of the XDP program");
+    let _ = writeln!(
+        out,
+        "# HELP cluecast_xdp_frames Frames by verdict of the XDP program"
+    );
     let _ = writeln!(out, "# TYPE cluecast_xdp_frames counter");
     for (verdict, count) in sources.verdicts() {
         let _ = writeln!(out, "cluecast_xdp_frames{{verdict=\"{verdict}\"}} {count}");
     }
     let latency = sources.latency();
     let name = "cluecast_publish_to_wire_us";
-    let _ = writeln!(out, "# HELP {name} Microseconds from a publish to its place in a player's stream");
+    let _ = writeln!(
+        out,
+        "# HELP {name} Microseconds from a publish to its place in a player's stream"
+    );
     let _ = writeln!(out, "# TYPE {name} summary");
     for (label, quantile) in QUANTILES {
         let value = latency.value_at_quantile(quantile);

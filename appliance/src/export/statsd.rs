@@ -26,12 +26,21 @@ pub struct Exporter {
 impl Exporter {
     /// Opens a socket to the agent.
     pub fn open(settings: &Statsd) -> io::Result<Exporter> {
-        let any = if settings.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let any = if settings.address.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
         let socket = UdpSocket::bind(any)?;
         socket.connect(settings.address)?;
         socket.set_nonblocking(true)?;
         let settings = settings.clone();
-        Ok(Exporter { socket, settings, before: HashMap::new(), datagram: String::new() })
+        Ok(Exporter {
+            socket,
+            settings,
+            before: HashMap::new(),
+            datagram: String::new(),
+        })
     }
 
     /// One report.
@@ -68,11 +77,20 @@ impl Exporter {
     }
 
     fn put(&mut self, name: &str, core: Option<&str>, value: u64, kind: char) {
-        let Statsd { prefix, tags, dogstatsd, .. } = &self.settings;
+        let Statsd {
+            prefix,
+            tags,
+            dogstatsd,
+            ..
+        } = &self.settings;
         let line = if *dogstatsd {
             let core = core.map(|core| format!("core:{core}"));
             let tags: Vec<&str> = tags.iter().chain(&core).map(String::as_str).collect();
-            let tags = if tags.is_empty() { String::new() } else { format!("|#{}", tags.join(",")) };
+            let tags = if tags.is_empty() {
+                String::new()
+            } else {
+                format!("|#{}", tags.join(","))
+            };
             format!("{prefix}{name}:{value}|{kind}{tags}\n")
         } else {
             let core = core.map(|core| format!("{core}.")).unwrap_or_default();
