@@ -7,8 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Events one recovery or history page carries at most; a longer gap is "not recovered"
-/// (Centrifugo's `recovery_max_publication_limit` and `history_max_publication_limit`).
-pub const PAGE_EVENTS_MAX: usize = 300;
+/// (Centrifugo's `recovery_max_publication_limit` and `history_max_publication_limit`, there 300).
+/// As many as `history_size` keeps by default, so that by default all that is kept can be recovered.
+pub const PAGE_EVENTS_MAX: usize = 1000;
 
 /// Bytes of encoded events one page carries at most; past it a recovery is "not recovered" and a
 /// history page is cut short. Bounds what one returning player can make the journal read.

@@ -1,0 +1,22 @@
+//! The whole appliance as its users meet it: the binary on AF_XDP in one network namespace, kernel
+//! TCP players in another, backends on the admin API. One file a subject; `appliance` and `player`
+//! are what they share. Needs root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic"
+)]
+
+#[path = "../../xdp-prog/tests/world/mod.rs"]
+mod world;
+
+mod appliance;
+mod player;
+
+//mod bad_input;
+mod drain;
+mod first_light;
+mod kill9;
+//mod sdk;
