@@ -19,4 +19,4 @@ mod player;
 mod drain;
 mod first_light;
 mod kill9;
-//mod sdk;
+mod sdk;
