@@ -14,11 +14,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Parser;
 
 /// The pool of the whole host.
@@ -161,32 +160,30 @@ fn check(pools: &[Pool], pages: u64) -> anyhow::Result<Answer> {
     let mut lines = Vec::new();
     for pool in pools {
         let count = pool.count()?;
-        let mut line = format!("{}: total {}, free {}", pool.name, count.total, count.free);
-        if count.surplus > 0 {
-            line += &format!(", {} leave when no longer used", count.surplus);
-        }
-        lines.push(line);
+        lines.push(format!(
+            "{}: total {}, free {}, surplus {}",
+            pool.name, count.total, count.free, count.surplus
+        ));
     }
     let kept = sum(pools)?.kept();
     Ok(Answer {
         text: lines.join("\n"),
-        warning: (kept < pages).then(|| format!("the pool keeps {kept} pages, {pages} are needed")),
+        warning: (kept < pages).then(|| format!("the pool keeps {kept} of {pages} pages needed")),
         enough: kept >= pages,
     })
 }
 
 fn dry_run(pools: &[Pool]) -> anyhow::Result<Answer> {
     let writes = pending(pools)?;
-    let lines: Vec<String> = writes
+    let mut lines: Vec<String> = writes
         .iter()
         .map(|(file, value)| format!("echo {value} > {}", file.display()))
         .collect();
+    if lines.is_empty() {
+        lines.push("nothing to do".to_owned());
+    }
     Ok(Answer {
-        text: if lines.is_empty() {
-            "nothing to do".to_owned()
-        } else {
-            lines.join("\n")
-        },
+        text: lines.join("\n"),
         warning: None,
         enough: true,
     })
@@ -208,7 +205,7 @@ fn set(pools: &[Pool], options: &Options, write: Writer<'_>) -> anyhow::Result<A
             bail!(
                 "the kernel gave {} of {pages} pages ({compacted}): memory is full or too \
                  fragmented. Reserve at boot (`hugepages={pages}` on the kernel command line), or \
-                 reboot and run this first. The pool was {} and stays as it is now",
+                 reboot and run this first. The pool had {} before and keeps what it got",
                 after.kept(),
                 before.total,
             );
@@ -236,14 +233,12 @@ fn apply(pools: &[Pool], write: Writer<'_>) -> anyhow::Result<()> {
         write(&file, value).map_err(|error| {
             let remedy = match error.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                    "; run as root, in a container with a writable /sys"
+                    "; run as root; in a container /sys must be writable"
                 }
                 _ => "",
             };
-            anyhow::anyhow!(
-                "cannot write {value} to {}: {error}{remedy}",
-                file.display()
-            )
+            let file = file.display();
+            anyhow!("cannot write {value} to {file}: {error}{remedy}")
         })?;
     }
     Ok(())
@@ -263,7 +258,10 @@ fn pending(pools: &[Pool]) -> anyhow::Result<Vec<(PathBuf, u64)>> {
 fn sum(pools: &[Pool]) -> anyhow::Result<Count> {
     let mut sum = Count::default();
     for pool in pools {
-        sum += pool.count()?;
+        let count = pool.count()?;
+        sum.total += count.total;
+        sum.free += count.free;
+        sum.surplus += count.surplus;
     }
     Ok(sum)
 }
@@ -281,14 +279,6 @@ impl Pool {
 impl Count {
     fn kept(&self) -> u64 {
         self.total.saturating_sub(self.surplus)
-    }
-}
-
-impl AddAssign for Count {
-    fn add_assign(&mut self, other: Count) {
-        self.total += other.total;
-        self.free += other.free;
-        self.surplus += other.surplus;
     }
 }
 

@@ -163,7 +163,7 @@ fn check_counts_over_all_nodes_and_writes_nothing() {
     assert_eq!((answer.enough, writes), (true, vec![]));
     assert_eq!(
         answer.text,
-        "node0: total 5, free 5\nnode1: total 5, free 5"
+        "node0: total 5, free 5, surplus 0\nnode1: total 5, free 5, surplus 0"
     );
     assert!(answer.warning.is_none());
 
@@ -171,7 +171,7 @@ fn check_counts_over_all_nodes_and_writes_nothing() {
     assert_eq!((answer.enough, writes), (false, vec![]));
     assert_eq!(
         answer.warning.unwrap(),
-        "the pool keeps 10 pages, 11 are needed"
+        "the pool keeps 10 of 11 pages needed"
     );
 }
 
