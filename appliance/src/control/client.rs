@@ -189,7 +189,7 @@ impl JournalClient {
         } = &mut *guard;
         if waiting.len() >= WAITING_MAX {
             self.counters.inc(Metric::RingSubmitFull);
-            return Err(Error::Internal);
+            return Err(Error::TooManyRequests);
         }
         let token = *next_token;
         // What does not fit the scratch is longer than any submission may be.
@@ -200,7 +200,7 @@ impl JournalClient {
             .set(Metric::RingSubmitFill, writer.fill_percent());
         if done.is_err() {
             self.counters.inc(Metric::RingSubmitFull);
-            return Err(Error::Internal);
+            return Err(Error::TooManyRequests);
         }
         *next_token += 1;
         waiting.insert(token, sender);

@@ -199,12 +199,17 @@ pub fn tcp_sum(frame: &[u8]) -> u32 {
 
 /// Writes both checksums of an IPv4 frame without options.
 pub fn seal(frame: &mut [u8]) {
-    frame[24..26].fill(0);
-    let header = !u16::try_from(sum(&frame[14..34])).unwrap();
-    frame[24..26].copy_from_slice(&header.to_be_bytes());
+    seal_header(frame);
     frame[50..52].fill(0);
     let segment = !u16::try_from(tcp_sum(frame)).unwrap();
     frame[50..52].copy_from_slice(&segment.to_be_bytes());
+}
+
+/// Writes the checksum of an IPv4 header without options.
+pub fn seal_header(frame: &mut [u8]) {
+    frame[24..26].fill(0);
+    let header = !u16::try_from(sum(&frame[14..34])).unwrap();
+    frame[24..26].copy_from_slice(&header.to_be_bytes());
 }
 
 /// RSTs sent by the kernel in this thread's namespace.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::appliance::{Appliance, SETTINGS, api, directory, history};
 use crate::player::{Player, dial};
+use crate::running::{Appliance, SETTINGS, api, directory, history};
 use crate::world::{LISTEN, World};
 
 /// "shutdown": the SDKs reconnect.

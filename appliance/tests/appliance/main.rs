@@ -1,5 +1,5 @@
 //! The whole appliance as its users meet it: the binary on AF_XDP in one network namespace, kernel
-//! TCP players in another, backends on the admin API. One file a subject; `appliance` and `player`
+//! TCP players in another, backends on the admin API. One file a subject; `running` and `player`
 //! are what they share. Needs root.
 
 #![allow(
@@ -8,14 +8,15 @@
     clippy::panic,
     reason = "a test may panic"
 )]
+#![allow(unreachable_pub, reason = "a test program has no outside")]
 
-#[path = "../../xdp-prog/tests/world/mod.rs"]
+#[path = "../../../xdp-prog/tests/world/mod.rs"]
 mod world;
 
-mod appliance;
+mod running;
 mod player;
 
-//mod bad_input;
+mod bad_input;
 mod drain;
 mod first_light;
 mod kill9;

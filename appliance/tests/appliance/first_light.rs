@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::appliance::{Appliance, SETTINGS, api, directory, history, metric, publish};
 use crate::player::{Player, dial};
+use crate::running::{Appliance, SETTINGS, api, directory, history, metric, publish};
 use crate::world::{LISTEN, World, kernel_resets};
 
 const LISTEN_V6: &str = "[fd00:9::1]:8000";

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::appliance::{
+use crate::player::token;
+use crate::running::{
     ADMIN, API_KEY, Appliance, PATIENCE, SETTINGS, Settings, directory, eventually, metric,
 };
-use crate::player::token;
 use crate::world::{LISTEN, World, shell};
 
 const EVENTS: u64 = 1000;
@@ -106,7 +106,7 @@ fn wait(child: Child) -> String {
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/sdk")
+        .join("tests/appliance/sdk")
         .join(name)
 }
 

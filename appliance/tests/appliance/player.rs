@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::client::client;
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::appliance::{PATIENCE, SECRET};
+use crate::running::{PATIENCE, SECRET};
 use crate::world::{LISTEN, World};
 
 /// A connected player.

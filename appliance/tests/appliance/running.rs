@@ -192,7 +192,7 @@ pub fn history(hunt: &str) -> (String, Vec<(u64, Value)>) {
     }
 }
 
-/// The sum of a metric over all cores, as `/metrics` has it now.
+/// A metric as `/metrics` has it now: the one with these labels, or the sum over all labels.
 pub fn metric(name: &str) -> u64 {
     let text = ureq::get(format!("{ADMIN}/metrics")).call().unwrap();
     let text = text.into_body().read_to_string().unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::appliance::{Appliance, SETTINGS, Settings, api, directory, history};
+use crate::running::{Appliance, SETTINGS, Settings, api, directory, history};
 use crate::world::World;
 
 const ROUNDS: u64 = 20;
