@@ -1,6 +1,6 @@
 //! Checks the tokens that players bring: JSON Web Tokens (RFC 7519) signed with HS256.
 //!
-//! Called by a data core's session for each connect, refresh and subscribe command. Keeps the
+//! Called by a data core's session for each connect and refresh command. Keeps the
 //! crypto library out of the engine. Pure: the time is an argument, and there is no leeway (both
 //! clocks are the operator's). What a failure does to the connection is the session's business.
 //!
@@ -10,6 +10,7 @@
 use base64::Engine;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::config::Secret;
@@ -48,31 +49,6 @@ pub struct Claims {
     pub info: Option<String>,
 }
 
-/// What a subscription token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionClaims {
-    /// The user it was made for.
-    pub user: String,
-    /// The hunt it opens.
-    pub channel: String,
-    /// The one client it was made for; none is any.
-    pub client: Option<String>,
-    /// Second (Unix time) at which the subscription expires; none never.
-    pub expire_at: Option<u64>,
-    /// `chan_info` for others to see: compact JSON.
-    pub info: Option<String>,
-}
-
-impl SubscriptionClaims {
-    /// Whether the token was made for this user, hunt and client; if not, the protocol disconnects
-    /// with 3500.
-    pub fn is_for(&self, user: &str, channel: &str, client: &str) -> bool {
-        self.user == user
-            && self.channel == channel
-            && self.client.as_deref().is_none_or(|own| own == client)
-    }
-}
-
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenError {
@@ -92,8 +68,7 @@ struct Written {
     expire_at: Option<u64>,
     info: Option<Box<RawValue>>,
     b64info: Option<String>,
-    channel: Option<String>,
-    client: Option<String>,
+    channel: Option<IgnoredAny>,
 }
 
 impl Tokens {
@@ -126,30 +101,6 @@ impl Tokens {
         })
     }
 
-    /// Checks a subscription token at second `now_s` (Unix time).
-    pub fn verify_subscription(
-        &self,
-        token: &str,
-        now_s: u64,
-    ) -> Result<SubscriptionClaims, TokenError> {
-        let written = self.decode(token)?;
-        written.check_times(now_s)?;
-        let (expire_at, info) = (written.lifetime(), written.info()?);
-        let channel = written
-            .channel
-            .filter(|name| !name.is_empty())
-            .ok_or(TokenError::Invalid)?;
-        // An empty client binds to nobody, as when it is not written.
-        let client = written.client.filter(|id| !id.is_empty());
-        Ok(SubscriptionClaims {
-            user: written.sub,
-            channel,
-            client,
-            expire_at,
-            info,
-        })
-    }
-
     fn decode(&self, token: &str) -> Result<Written, TokenError> {
         let key = self.key.as_ref().ok_or(TokenError::Invalid)?;
         if token.len() > TOKEN_BYTES_MAX {
@@ -179,7 +130,7 @@ impl Written {
         }
     }
 
-    /// `expire_at` overrides `exp` as the end of the connection or subscription; 0 means never.
+    /// `expire_at` overrides `exp` as the end of the connection; 0 means never.
     fn lifetime(&self) -> Option<u64> {
         match self.expire_at {
             Some(0) => None,

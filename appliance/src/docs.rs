@@ -13,6 +13,6 @@ pub(crate) fn assert_page(name: &str, page: &str) {
     let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         found == page,
-        "docs/{name} is stale; run UPDATE_DOCS=1 cargo test -p appliance page"
+        "docs/{name} is stale; run UPDATE_DOCS=1 cargo test --release -p cluecast page"
     );
 }

@@ -238,6 +238,10 @@ fn known(api: &Api, channel: &str) -> Result<crate::config::ChannelRules, Error>
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    // serde would take an array for an object whose keys are left out.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Failure::Body(BadBody("not a JSON object".to_owned())));
+    }
     serde_json::from_slice(body).map_err(|error| Failure::Body(BadBody(error.to_string())))
 }
 

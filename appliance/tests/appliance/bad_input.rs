@@ -110,7 +110,7 @@ fn random_frames() {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as u8
+            state.to_be_bytes()[0]
         };
         send_frames(world, 5000, |index, frame| {
             // Random payload, options, flags and sizes behind addresses that are ours.

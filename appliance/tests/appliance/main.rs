@@ -6,7 +6,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic and speak"
 )]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
@@ -16,8 +17,10 @@ mod world;
 mod running;
 mod player;
 
+mod api;
 mod bad_input;
 mod drain;
+mod export;
 mod first_light;
 mod kill9;
 mod sdk;

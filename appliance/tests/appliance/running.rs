@@ -32,6 +32,8 @@ pub struct Settings {
     pub client: &'static str,
     /// Lines of `[game]`.
     pub game: &'static str,
+    /// More tables.
+    pub tables: &'static str,
 }
 
 /// Anonymous players, everything else as it comes.
@@ -39,6 +41,7 @@ pub const SETTINGS: Settings = Settings {
     durability: "wal",
     client: "anonymous = true",
     game: "",
+    tables: "",
 };
 
 /// A running appliance. It is killed when this is dropped, and its log shown if the test panics.
@@ -120,6 +123,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
         durability,
         client,
         game,
+        tables,
     } = settings;
     let journal = directory.join("journal");
     format!(
@@ -145,6 +149,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
         durability = "{durability}"
         [admin]
         api_key = "{API_KEY}"
+        {tables}
         "#,
         journal.display()
     )
