@@ -41,6 +41,8 @@ struct PublishOptions {
     data: Option<Box<RawValue>>,
     b64data: String,
     skip_history: bool,
+    delta: bool,
+    version: u64,
     tags: BTreeMap<String, String>,
     idempotency_key: String,
 }
@@ -128,8 +130,8 @@ struct Payload {
 
 /// Checks everything about an event but its hunt.
 fn payload(options: PublishOptions) -> Result<Payload, Failure> {
-    if options.skip_history {
-        // Every event has its place in the history; one that is not kept has none.
+    // Every event has its place in the history, and is whole. Saying so beats ignoring what was asked.
+    if options.skip_history || options.delta || options.version != 0 {
         return Err(Error::NotAvailable.into());
     }
     let data = match options.data {

@@ -6,6 +6,9 @@
 pub mod prometheus;
 pub mod statsd;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::metrics::catalog::{METRICS, Metric};

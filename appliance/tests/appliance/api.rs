@@ -94,6 +94,16 @@ fn what_cannot_be_done_gets_its_code() {
         ("publish", json!({"channel": "nowhere:1", "data": 1}), 102),
         (
             "publish",
+            json!({"channel": "hunt", "data": 1, "version": 7}),
+            108,
+        ),
+        (
+            "publish",
+            json!({"channel": "hunt", "data": 1, "delta": true}),
+            108,
+        ),
+        (
+            "publish",
             json!({"channel": "hunt", "data": 1, "skip_history": true}),
             108,
         ),

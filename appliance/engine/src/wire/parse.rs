@@ -145,8 +145,8 @@ fn is_peer_v4(source: Ipv4Addr) -> bool {
         && !source.is_loopback()
 }
 
-/// RFC 8200 section 3. Extension headers are not followed: no stack puts them on TCP, and what does
-/// is left to the kernel by the XDP program.
+/// RFC 8200 section 3. Extension headers are not followed: no stack puts them on TCP, and the
+/// XDP program drops what does.
 fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     const HEADER: usize = 40;
     let packet = Ipv6Packet::new_checked(bytes).map_err(|_| Drop::Short)?;
