@@ -14,7 +14,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::thread::{Builder, JoinHandle};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use engine::cores::data::{DataCore, Parts};
 use engine::cores::mailbox::{self, Mailbox};
 use engine::hunt::Hunts;
@@ -33,8 +33,9 @@ use xdp_prog::port::XskPort;
 use xdp_prog::steering::{Steering, rx_queues};
 
 use crate::auth::{self, Tokens};
+use crate::config::check::QUEUES_MAX;
 use crate::config::{self, Config};
-use crate::cores::{Life, control, data, journal};
+use crate::cores::{Life, Stage, control, data, journal};
 use crate::doorbell::Doorbell;
 use crate::plan::{BROADCAST_RING_BYTES, DataPlan, Plan, SUBMIT_RING_BYTES};
 use crate::store::RocksStore;
@@ -86,6 +87,10 @@ pub fn start(config: &Config) -> Result<Appliance> {
     let queues = rx_queues(interface).context("game.interface")?;
     let plan = Plan::new(config, queues);
     let count = plan.data.len();
+    ensure!(
+        count <= usize::from(QUEUES_MAX),
+        "{interface} has {queues} queues, {QUEUES_MAX} can be served: set game.queues"
+    );
     let mebibytes = plan.memory_bytes(config) >> 20;
     tracing::info!("{interface}: {queues} queues, {count} data cores, {mebibytes} MiB");
 
@@ -294,7 +299,16 @@ fn spawn(
         data.push(thread(&plan.name).spawn(move || data::run(core, &around))?);
     }
     let settings = config.clone();
-    let control = thread("control").spawn(move || control::run(&settings, parts))?;
+    let ended = life.clone();
+    let control = thread("control").spawn(move || {
+        let done = control::run(&settings, parts);
+        if let Err(error) = &done {
+            // Without it nobody could publish, look or stop us: end in order, and say why.
+            tracing::error!("control core: {error:#}; draining");
+            ended.advance(Stage::Drain);
+        }
+        done
+    })?;
     Ok(Appliance {
         steering,
         life,

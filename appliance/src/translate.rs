@@ -86,7 +86,7 @@ pub fn journal(config: &Config) -> journal::Config {
     });
     journal::Config {
         durability: durability(config),
-        hunts_max: config.game.hunts_max,
+        hunts_max: config.journal.hunts_max,
         retention: Retention {
             default: rule(config.channel),
             namespaces: namespaces.collect(),

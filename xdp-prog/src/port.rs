@@ -87,6 +87,8 @@ pub struct XskPort {
     tx_entries: u32,
     busy_poll: bool,
     zero_copy: bool,
+    /// Frames the last flush left in the send ring.
+    left: u32,
     stats: PortStats,
 }
 
@@ -185,7 +187,8 @@ impl Port for XskPort {
     fn receive(&mut self) -> usize {
         // A caller that forgets must not leak frames.
         self.release();
-        if self.consume() == 0 && self.busy_poll {
+        // A driver that found the fill ring empty waits to be told that it no longer is.
+        if self.consume() == 0 && (self.busy_poll || self.fill.needs_wakeup()) {
             self.wake_receive();
             self.consume();
         }
@@ -242,7 +245,13 @@ impl Port for XskPort {
         true
     }
 
+    fn has_unsent(&self) -> bool {
+        // With zero-copy the NIC takes what lies in the ring by itself.
+        !self.written.is_empty() || (self.left > 0 && !self.zero_copy)
+    }
+
     fn flush(&mut self) {
+        self.left = 0;
         if !self.written.is_empty() {
             // SAFETY: these frames are in nobody's hands but ours. All of them go or none, as in
             // `fill`; none stay here until the next flush.
@@ -255,20 +264,20 @@ impl Port for XskPort {
         if self.sending == 0 {
             return;
         }
-        let mut left = self.unsent();
+        self.left = self.unsent();
         for _ in 0..KICKS_MAX {
-            if left == 0 || !self.tx.needs_wakeup() {
+            if self.left == 0 || !self.tx.needs_wakeup() {
                 return;
             }
             self.stats.kicks += 1;
             // Errors (a full driver queue, an interface that is down) leave the frames in the ring.
             let _ = self.tx.wakeup();
-            let now = self.unsent();
+            let before = self.left;
+            self.left = self.unsent();
             // In zero-copy mode the NIC goes on by itself.
-            if now == left || self.zero_copy {
+            if before == self.left || self.zero_copy {
                 return;
             }
-            left = now;
         }
     }
 
@@ -377,6 +386,7 @@ fn try_open(
         tx_entries: config.frames,
         busy_poll: false,
         zero_copy: false,
+        left: 0,
         stats: PortStats::default(),
     };
     port.zero_copy =

@@ -425,6 +425,54 @@ fn an_empty_chunk_pool_cuts_the_connection_that_needs_more() {
 }
 
 #[test]
+fn a_recovery_leaves_room_for_the_others() {
+    let mut world = World::with(Setup {
+        chunks: 40,
+        ..Setup::default()
+    });
+    let player = world.connect();
+    let reply = world.subscribe(player, "hunt");
+    let value: serde_json::Value = serde_json::from_str(&reply).unwrap();
+    let epoch = &value["subscribe"]["epoch"];
+    world.reset(player);
+    let data = format!("\"{}\"", "x".repeat(1000));
+    for _ in 0..32 {
+        world.publish("hunt", &data);
+        world.step();
+    }
+    let player = world.connect();
+    let recover = |id: u32, offset: u32| {
+        format!(
+            r#"{{"id":{id},"subscribe":{{"channel":"hunt","recover":true,"epoch":{epoch},"offset":{offset}}}}}"#
+        )
+    };
+    // 32 KiB are there, and ten of them belong to the others.
+    let reply = world.ask(player, &recover(2, 0));
+    assert!(reply.contains("\"code\":111"), "{reply}");
+    assert_eq!(world.count(Metric::SessionRecoveryPutOff), 1);
+    // Asked again for less, as when others have taken theirs.
+    let reply = world.ask(player, &recover(3, 12));
+    assert_eq!(world::offsets_in(&reply), (13..=32).collect::<Vec<u64>>());
+}
+
+#[test]
+fn what_finds_the_port_full_is_tried_again_soon() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.core.port().limit_tx(0);
+    world.send_text(player, r#"{"id":2,"unsubscribe":{"channel":"hunt"}}"#);
+    world.step();
+    let turn = world.core.turn(world.now);
+    assert!(!turn.busy, "there is nothing that can be done");
+    assert!(turn.poll_at <= world.now + Micros(200), "{turn:?}");
+    world.core.port().limit_tx(4096);
+    world.run(5);
+    let inbox = &world.players[player].inbox;
+    assert!(inbox.iter().any(|m| m.contains("unsubscribe")));
+    assert!(world.core.turn(world.now).poll_at > world.now + Micros(200));
+}
+
+#[test]
 fn draining_sends_everyone_away_and_lets_nobody_in() {
     let mut world = World::new();
     let players: Vec<usize> = (0..6).map(|_| world.connect()).collect();

@@ -12,12 +12,12 @@ use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
 
 use super::{Admin, ChannelRules, Client, Config, Fault, Game, Statsd};
 
-/// Queues one appliance serves at most: more than any NIC profile we know uses.
-const QUEUES_MAX: u16 = 64;
+/// Queues one appliance serves at most: the journal answers 64 cores, and one is control.
+pub const QUEUES_MAX: u16 = 63;
 
 /// UMEM frames a queue: below, one receive batch each way and the fill ring do not fit; above, the
-/// kernel's 32-bit ring sizes and a 4 GiB UMEM are near.
-const FRAMES: std::ops::RangeInclusive<u32> = 256..=1 << 20;
+/// memory of one queue passes 1 GiB.
+const FRAMES: std::ops::RangeInclusive<u32> = 256..=1 << 18;
 
 /// A connect command with a token of usual size must fit a message.
 const MESSAGE_BYTES_MIN: usize = 1024;
@@ -40,6 +40,7 @@ pub fn check(config: &Config) -> Vec<Fault> {
             "is empty; name the directory of the database",
         );
     }
+    faults.at_least_one("journal.hunts_max", config.journal.hunts_max.into());
     admin(&config.admin, &config.game.listen, &mut faults);
     if let Some(settings) = &config.statsd {
         statsd(settings, &mut faults);
@@ -129,7 +130,9 @@ fn memory(config: &Config, faults: &mut Faults) {
             format!("is less than one event can be; give at least {SUBMISSION_BYTES_MAX}");
         faults.add("client.lag_bytes_max", message);
     }
-    let chunks_min = (PAGE_BYTES_MAX + config.client.message_bytes_max).div_ceil(CHUNK_BYTES) + 2;
+    // A recovery leaves a quarter of the pool to others.
+    let page_and_message = PAGE_BYTES_MAX + config.client.message_bytes_max;
+    let chunks_min = (page_and_message.div_ceil(CHUNK_BYTES) + 2) * 4 / 3;
     if (config.game.private_chunks as usize) < chunks_min {
         let message =
             format!("cannot hold one recovery reply and one message; give at least {chunks_min}");

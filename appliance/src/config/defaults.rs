@@ -64,6 +64,7 @@ impl Default for Journal {
             path: PathBuf::from("/var/lib/cluecast/journal"),
             durability: Durability::Fsync,
             cpu: None,
+            hunts_max: 200_000,
         }
     }
 }

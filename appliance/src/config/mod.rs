@@ -187,6 +187,8 @@ pub struct Journal {
     pub durability: Durability,
     /// CPU; none pins nowhere.
     pub cpu: Option<usize>,
+    /// Hunts known at most.
+    pub hunts_max: u32,
 }
 
 /// What an acknowledged publish survives.

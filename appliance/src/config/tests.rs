@@ -264,7 +264,7 @@ fn a_line_inside_an_array_of_tables_is_found() {
 
 /// One bad value each: the table, the line, the key that must be named.
 const BAD_LINES: &[(&str, &str, &str)] = &[
-    ("game", "queues = 65", "game.queues"),
+    ("game", "queues = 64", "game.queues"),
     ("game", "frames = 128", "game.frames"),
     ("game", "players_max = 0", "game.players_max"),
     ("game", "half_open_max = 0", "game.half_open_max"),
@@ -306,6 +306,7 @@ const BAD_LINES: &[(&str, &str, &str)] = &[
     ("channel", "history_size = 0", "channel.history_size"),
     ("channel", "history_ttl_s = 0", "channel.history_ttl_s"),
     ("journal", "path = \"\"", "journal.path"),
+    ("journal", "hunts_max = 0", "journal.hunts_max"),
     ("admin", "insecure = true", "admin.insecure"),
     ("admin", "listen = \"10.0.0.1:8000\"", "admin.listen"),
     ("statsd", "address = \"127.0.0.1:0\"", "statsd.address"),

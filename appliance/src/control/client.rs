@@ -191,6 +191,10 @@ impl JournalClient {
             self.counters.inc(Metric::RingSubmitFull);
             return Err(Error::TooManyRequests);
         }
+        if writer.is_abandoned() {
+            // The journal has ended; so will we, in a moment.
+            return Err(Error::Internal);
+        }
         let token = *next_token;
         // What does not fit the scratch is longer than any submission may be.
         let record =
@@ -210,6 +214,8 @@ impl JournalClient {
     fn take_answers(&self, answers: &mut Reader) -> usize {
         let mut count = 0;
         let mut shared = self.lock();
+        self.counters
+            .set(Metric::RingSubmitFill, shared.writer.fill_percent());
         while let Some(bytes) = answers.pop() {
             count += 1;
             let Ok(record) = postcard::from_bytes::<Record<'_>>(bytes) else {

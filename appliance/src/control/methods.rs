@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use engine::ring::submit::EVENT_BYTES_MAX;
 use engine::session::codes::Error;
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -15,6 +16,10 @@ use serde_json::value::RawValue;
 use crate::control::api::Api;
 use crate::control::client::{Event, Position};
 use crate::control::json::compact;
+
+/// Hunts of a broadcast that are on their way to the journal at once: they share a sync, and leave
+/// others room in the ring.
+const BROADCAST_AT_ONCE: usize = 8;
 
 /// The body is not what the method takes: HTTP 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,11 +117,16 @@ async fn broadcast(api: &Api, body: &[u8]) -> Result<String, Failure> {
     }
     let payload = payload(parse(body)?)?;
     let mut responses = Vec::with_capacity(channels.len());
-    for channel in &channels {
-        responses.push(match publish_one(api, channel, &payload).await {
-            Ok(position) => format!(r#"{{"result":{}}}"#, position_json(&position)),
-            Err(error) => format!(r#"{{"error":{}}}"#, error_json(error)),
-        });
+    for channels in channels.chunks(BROADCAST_AT_ONCE) {
+        let publishes = channels
+            .iter()
+            .map(|channel| publish_one(api, channel, &payload));
+        for done in join_all(publishes).await {
+            responses.push(match done {
+                Ok(position) => format!(r#"{{"result":{}}}"#, position_json(&position)),
+                Err(error) => format!(r#"{{"error":{}}}"#, error_json(error)),
+            });
+        }
     }
     Ok(format!(r#"{{"responses":[{}]}}"#, responses.join(",")))
 }

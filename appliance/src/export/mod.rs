@@ -19,9 +19,13 @@ use hdrhistogram::Histogram;
 /// Reads the XDP program's verdicts: name and count.
 pub type Verdicts = Box<dyn FnMut() -> Vec<(&'static str, u64)> + Send>;
 
-/// Percentiles exported: label and quantile.
-pub const QUANTILES: [(&str, f64); 4] =
-    [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99), ("0.999", 0.999)];
+/// Percentiles exported: their name for StatsD, their label for Prometheus, the quantile.
+pub const QUANTILES: [(&str, &str, f64); 4] = [
+    ("p50", "0.5", 0.5),
+    ("p90", "0.9", 0.9),
+    ("p99", "0.99", 0.99),
+    ("p999", "0.999", 0.999),
+];
 
 /// Where numbers come from.
 pub struct Sources {

@@ -37,7 +37,7 @@ pub fn text(sources: &Sources) -> String {
         "# HELP {name} Microseconds from a publish to its place in a player's stream"
     );
     let _ = writeln!(out, "# TYPE {name} summary");
-    for (label, quantile) in QUANTILES {
+    for (_, label, quantile) in QUANTILES {
         let value = latency.value_at_quantile(quantile);
         let _ = writeln!(out, "{name}{{quantile=\"{label}\"}} {value}");
     }

@@ -24,7 +24,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Opens a socket to the agent.
+    /// Opens a socket. An agent that cannot be reached yet is no error: it may come.
     pub fn open(settings: &Statsd) -> io::Result<Exporter> {
         let any = if settings.address.is_ipv4() {
             "0.0.0.0:0"
@@ -32,7 +32,6 @@ impl Exporter {
             "[::]:0"
         };
         let socket = UdpSocket::bind(any)?;
-        socket.connect(settings.address)?;
         socket.set_nonblocking(true)?;
         let settings = settings.clone();
         Ok(Exporter {
@@ -58,8 +57,8 @@ impl Exporter {
         }
         let latency = sources.latency_since();
         if !latency.is_empty() {
-            for (label, quantile) in QUANTILES {
-                let name = format!("publish_to_wire_us.p{}", label.trim_start_matches("0."));
+            for (percentile, _, quantile) in QUANTILES {
+                let name = format!("publish_to_wire_us.{percentile}");
                 self.put(&name, None, latency.value_at_quantile(quantile), 'g');
             }
             self.put("publish_to_wire_us.max", None, latency.max(), 'g');
@@ -104,7 +103,8 @@ impl Exporter {
 
     fn flush(&mut self) {
         // An agent that is not there costs nothing but this report.
-        let _ = self.socket.send(self.datagram.trim_end().as_bytes());
+        let (bytes, agent) = (self.datagram.trim_end().as_bytes(), self.settings.address);
+        let _ = self.socket.send_to(bytes, agent);
         self.datagram.clear();
     }
 }

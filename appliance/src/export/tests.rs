@@ -27,8 +27,10 @@ fn the_page_is_fresh() {
     page += "\n## Latency\n\nFrom a publish (its arrival on the control core or a data core) to its \
              place in a player's TCP stream, in microseconds.\nPrometheus: the summary \
              `cluecast_publish_to_wire_us` since the start, with quantiles ";
-    page += &QUANTILES.map(|(label, _)| format!("`{label}`")).join(", ");
-    page += ".\nStatsD: the gauges `publish_to_wire_us.p5`, `.p9`, `.p99`, `.p999` and `.max` of the \
+    page += &QUANTILES
+        .map(|(_, label, _)| format!("`{label}`"))
+        .join(", ");
+    page += ".\nStatsD: the gauges `publish_to_wire_us.p50`, `.p90`, `.p99`, `.p999` and `.max` of the \
              interval.\n\n## Verdicts of the XDP program\n\nFrames, over all CPUs. Prometheus: \
              `cluecast_xdp_frames{verdict=\"steered\"}`. StatsD: `xdp_steered`.\n\n| verdict | meaning \
              |\n|---|---|\n";

@@ -137,7 +137,11 @@ impl Store for RocksStore {
         }
         fill(&mut writes, batch, db)?;
         db.write_opt(writes, &write_options(sync))
-            .map_err(|error| failed("write", &error))?;
+            .map_err(|error| {
+                let error = failed("write", &error);
+                tracing::error!("{error}; publishes are refused until it can be written");
+                error
+            })?;
         self.run = None;
         self.tail_certain = true;
         Ok(Micros(
@@ -189,6 +193,7 @@ impl Store for RocksStore {
         db.write_opt(probe, &write_options(true))
             .map_err(|error| failed("write", &error))?;
         self.db = Some(db);
+        tracing::info!("the journal can be written again");
         Ok(())
     }
 }

@@ -22,19 +22,23 @@ const FOLLOW_BATCH: usize = 256;
 /// Connections served a turn: about as long as a receive batch takes.
 const EMIT_BATCH: usize = 256;
 
+/// How soon a core looks again when something waits for room in the port: frames that have left wake
+/// nobody.
+const RETRY_PERIOD: Micros = Micros(200);
+
 /// Time between two refreshes of the gauges.
 const GAUGE_PERIOD: Micros = Micros::from_millis(100);
 
 /// What a turn did, for the thread that decides whether to sleep and whom to wake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// Something was received, followed or sent, or still waits for a TX frame.
+    /// Something was received, followed or sent.
     pub busy: bool,
     /// The journal has submissions to read.
     pub submitted: bool,
     /// The right-hand neighbour has frames to read.
     pub handed_over: bool,
-    /// When the next timer is due.
+    /// When the next turn is due at the latest: a timer, or another try to send.
     pub poll_at: Micros,
 }
 
@@ -133,11 +137,21 @@ impl<P: Port> DataCore<P> {
         let sent = self.emit(now);
         self.port.flush();
         self.tick(now);
+        let waits = self.sessions.has_touched() || self.tcp.has_ready() || self.port.has_unsent();
+        let retry_at = if waits {
+            now + RETRY_PERIOD
+        } else {
+            Micros::NEVER
+        };
         Turn {
             busy: received + visited + followed + sent > 0 || !self.hunts.walks.is_idle(),
             submitted: std::mem::take(&mut self.submit.wrote),
             handed_over: std::mem::take(&mut self.mailbox.wrote),
-            poll_at: self.tcp.poll_at().min(self.sessions.poll_at()),
+            poll_at: self
+                .tcp
+                .poll_at()
+                .min(self.sessions.poll_at())
+                .min(retry_at),
         }
     }
 

@@ -76,12 +76,6 @@ impl Logs {
         self.windows[hunt as usize].head
     }
 
-    /// Forgets the bytes of `hunt`; positions go on, so that old ones stay recognisably gone.
-    pub fn forget(&mut self, hunt: u32) {
-        let window = &mut self.windows[hunt as usize];
-        window.first = window.head;
-    }
-
     /// Appends one frame. A frame longer than the window leaves only its tail readable.
     pub fn append(&mut self, hunt: u32, frame: &[u8]) {
         let mut rest = frame;
@@ -199,21 +193,5 @@ mod tests {
                 prop_assert!(kept as usize >= length.min(BLOCK_BYTES));
             }
         }
-    }
-
-    #[test]
-    fn forgotten_positions_stay_gone() {
-        let mut logs = Logs::new(
-            Box::leak(vec![0; 2 * BLOCK_BYTES].into_boxed_slice()),
-            1,
-            100,
-        );
-        logs.append(0, b"abc");
-        logs.forget(0);
-        logs.append(0, b"def");
-        let mut out = [0; 3];
-        assert!(!logs.read(0, 0, &mut out));
-        assert!(logs.read(0, 3, &mut out));
-        assert_eq!(&out, b"def");
     }
 }

@@ -5,8 +5,9 @@
 //! connection take what it has room for. [`encode`] is the other end: how the journal core makes an
 //! event's bytes, once.
 //!
-//! Owned by one data core. A hunt is here from its first subscriber to its last; its slot is then
-//! reused as late as possible, because segments in flight may still name its bytes.
+//! Owned by one data core. A hunt is here from its first subscriber to its last. Its slot is then
+//! reused as late as possible and the log goes on where it was, because segments in flight may still
+//! name its bytes.
 
 pub mod encode;
 pub mod fanout;
@@ -106,7 +107,6 @@ impl Hunts {
             return Ok(slot);
         }
         let slot = self.free.pop_front().ok_or(TooManyHunts)?;
-        self.logs.forget(slot);
         let hunt = &mut self.hunts[slot as usize];
         hunt.name = name.into();
         hunt.epoch = epoch.into();
@@ -159,4 +159,30 @@ impl Hunts {
 fn stamp_index(offset: u64) -> usize {
     // A remainder of 64 fits a usize.
     usize::try_from(offset % STAMPS as u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hunt::log::BLOCK_BYTES;
+
+    #[test]
+    fn bytes_in_flight_survive_the_reuse_of_their_slot() {
+        let bytes = Box::leak(vec![0; 4 * BLOCK_BYTES].into_boxed_slice());
+        let mut hunts = Hunts::new(Logs::new(bytes, 1, 1000), 1, 4);
+        let event = |hunt, offset, frame| Event {
+            hunt,
+            offset,
+            stamp_us: 0,
+            frame,
+        };
+        let slot = hunts.open(1, "old", "e", 0).unwrap();
+        assert!(hunts.on_event(&event(1, 1, b"abc")));
+        hunts.close_if_empty(slot);
+        assert_eq!(hunts.open(2, "new", "e", 5), Ok(slot));
+        assert!(hunts.on_event(&event(2, 6, b"def")));
+        let mut out = [0; 3];
+        assert!(hunts.logs.read(slot, 0, &mut out));
+        assert_eq!(&out, b"abc");
+    }
 }

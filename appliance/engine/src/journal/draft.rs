@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::hunt::encode;
-use crate::journal::hunts::Hunts;
+use crate::journal::hunts::{Hunts, Purpose};
 use crate::journal::keys::{KEEP, KEY_BYTES_MAX, Keys};
 use crate::journal::pages::Query;
 use crate::journal::record::{EventRecord, emit};
@@ -132,7 +132,7 @@ impl Draft {
         {
             return Err(Refusal::BadRequest);
         }
-        let hunt = open(publish.hunt, order)?;
+        let hunt = open(publish.hunt, Purpose::Publish, order)?;
         let key = publish.idempotency_key;
         if !key.is_empty()
             && let Some(offset) = order.keys.find(hunt, key)
@@ -197,7 +197,7 @@ impl Draft {
     }
 
     fn subscribe(&mut self, ask: &Subscribe<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {
-        let number = open(ask.hunt, order)?;
+        let number = open(ask.hunt, Purpose::Ask, order)?;
         let hunt = order.hunts.get(number);
         let known = ask.epoch.is_empty() || *ask.epoch == *hunt.epoch;
         let after = (ask.recover && known).then_some(ask.offset);
@@ -209,7 +209,7 @@ impl Draft {
     }
 
     fn history(&mut self, ask: &History<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {
-        let number = open(ask.hunt, order)?;
+        let number = open(ask.hunt, Purpose::Ask, order)?;
         let hunt = order.hunts.get(number);
         if ask
             .since
@@ -232,10 +232,13 @@ impl Draft {
 }
 
 /// The hunt called `name`, made if it is new and its name is one a player could use.
-fn open(name: &str, order: &mut Order<'_>) -> Result<HuntNumber, Refusal> {
+fn open(name: &str, to: Purpose, order: &mut Order<'_>) -> Result<HuntNumber, Refusal> {
     if name.is_empty() || name.len() > HUNT_NAME_BYTES_MAX || !name.is_ascii() {
         return Err(Refusal::BadRequest);
     }
     let rule = || order.retention.rule(name);
-    order.hunts.open(name, rule).ok_or(Refusal::LimitExceeded)
+    order
+        .hunts
+        .open(name, to, rule)
+        .ok_or(Refusal::LimitExceeded)
 }

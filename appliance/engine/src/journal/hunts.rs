@@ -58,6 +58,14 @@ impl Hunt {
     }
 }
 
+/// What a hunt is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Publish,
+    /// A subscription or a look at the history.
+    Ask,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Hunts {
@@ -114,12 +122,23 @@ impl Hunts {
         });
     }
 
-    /// The number of the hunt called `name`; a new one if it is not known and there is room.
-    pub(super) fn open(&mut self, name: &str, rule: impl FnOnce() -> Rule) -> Option<HuntNumber> {
+    /// The number of the hunt called `name`; a new one if it is not known and there is room. Whoever
+    /// only asks about a hunt gets the first half of the room: players who make names up must not
+    /// keep backends from publishing.
+    pub(super) fn open(
+        &mut self,
+        name: &str,
+        to: Purpose,
+        rule: impl FnOnce() -> Rule,
+    ) -> Option<HuntNumber> {
         if let Some(&number) = self.numbers.get(name) {
             return Some(number);
         }
-        if self.hunts.len() >= self.max as usize {
+        let max = match to {
+            Purpose::Publish => self.max,
+            Purpose::Ask => self.max.div_ceil(2),
+        };
+        if self.hunts.len() >= max as usize {
             return None;
         }
         Some(self.add(Hunt {
@@ -214,10 +233,11 @@ mod tests {
             history_ttl_ms: 1,
         };
         let mut hunts = Hunts::new(1, 2);
-        assert_eq!(hunts.open("a", rule), Some(0));
-        assert_eq!(hunts.open("b", rule), Some(1));
-        assert_eq!(hunts.open("c", rule), None);
-        assert_eq!(hunts.open("a", rule), Some(0));
+        assert_eq!(hunts.open("a", Purpose::Ask, rule), Some(0));
+        assert_eq!(hunts.open("b", Purpose::Ask, rule), None);
+        assert_eq!(hunts.open("b", Purpose::Publish, rule), Some(1));
+        assert_eq!(hunts.open("c", Purpose::Publish, rule), None);
+        assert_eq!(hunts.open("a", Purpose::Ask, rule), Some(0));
         let row = HuntRow {
             key: 9,
             epoch: "e",

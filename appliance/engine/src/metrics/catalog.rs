@@ -112,6 +112,7 @@ catalog! {
     SessionDrained "session_drained" Counter "Connections closed with 3001: the appliance is stopping";
     SessionRecovered "session_recovered" Counter "Subscriptions recovered without a gap";
     SessionNotRecovered "session_not_recovered" Counter "Recoveries that were asked for and not possible";
+    SessionRecoveryPutOff "session_recovery_put_off" Counter "Recoveries refused for now (error 111) to leave others room in the private chunk pool";
     SessionChunksFull "session_chunks_full" Counter "Connections closed because the private chunk pool was empty";
 
     // ring

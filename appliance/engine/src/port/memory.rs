@@ -139,6 +139,10 @@ impl Port for MemoryPort {
 
     fn flush(&mut self) {}
 
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
     fn complete(&mut self) {}
 
     fn stats(&mut self) -> PortStats {

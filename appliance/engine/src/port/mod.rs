@@ -57,6 +57,9 @@ pub trait Port {
     /// Hands all frames sent since the last flush to the NIC, with one kick if it needs one.
     fn flush(&mut self);
 
+    /// Whether frames wait that the last flush could not hand over; nothing but another flush will.
+    fn has_unsent(&self) -> bool;
+
     /// Takes back the buffers of frames that have left.
     fn complete(&mut self);
 

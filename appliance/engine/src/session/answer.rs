@@ -1,5 +1,6 @@
 //! The journal's answers to commands that waited for it.
 
+use crate::memory::chunk::CHUNK_BYTES;
 use crate::metrics::catalog::Metric;
 use crate::ring::broadcast::{self, Record, Refusal};
 use crate::session::codec::json;
@@ -83,6 +84,11 @@ impl Sessions {
             self.forget_subscription(id);
             return self.refuse(road, id, pending.command, Error::UnrecoverablePosition);
         }
+        if !self.has_room_for(answer.publications) {
+            self.counters.inc(Metric::SessionRecoveryPutOff);
+            self.forget_subscription(id);
+            return self.refuse(road, id, pending.command, Error::TooManyRequests);
+        }
         let opened = road
             .hunts
             .open(answer.hunt, answer.name, answer.epoch, answer.top);
@@ -108,6 +114,14 @@ impl Sessions {
             recovered: answer.recovered,
         };
         self.enter(road, id, pending.command, slot, done, answer.publications);
+    }
+
+    /// Whether a reply with `publications` leaves the others a quarter of the pool: everyone's pings
+    /// and replies need it, and a recovery can be asked for again.
+    fn has_room_for(&self, publications: &[u8]) -> bool {
+        let needed = publications.len().div_ceil(CHUNK_BYTES);
+        let free = self.chunks.capacity() - self.chunks.used();
+        needed == 0 || free >= needed + self.chunks.capacity() / 4
     }
 
     /// Subscribes from the end of the hunt's log on, and says so: the reply is placed before any

@@ -9,7 +9,10 @@ use crate::units::{ConnId, Micros};
 
 /// Players disconnected a turn while draining: spreads the close frames and, a little, the
 /// reconnects that follow.
-const DRAIN_A_TURN: u32 = 64;
+const DRAIN_A_TURN: usize = 64;
+
+/// Records looked at for them, most of which may be empty.
+const DRAIN_LOOK: usize = 4096;
 
 impl Sessions {
     /// Acts on every deadline that has passed.
@@ -101,14 +104,20 @@ impl Sessions {
     }
 
     fn drain_some(&mut self, road: &mut Road<'_>) {
-        let until =
-            (self.drain_next + DRAIN_A_TURN).min(u32::try_from(self.players.len()).unwrap_or(0));
-        for slot in self.drain_next..until {
-            if let Some(Some(player)) = self.players.get(slot as usize) {
+        let mut told = 0;
+        for _ in 0..DRAIN_LOOK.min(self.players.len()) {
+            if told == DRAIN_A_TURN {
+                return;
+            }
+            let slot = self.drain_next;
+            self.drain_next = (slot + 1) % self.players.len();
+            if let Some(player) = &self.players[slot]
+                && player.phase != Phase::Closing
+            {
+                told += 1;
                 let id = player.conn;
                 self.disconnect(road, id, Disconnect::Shutdown);
             }
         }
-        self.drain_next = if self.drain_next == until { 0 } else { until };
     }
 }

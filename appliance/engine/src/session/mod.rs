@@ -124,6 +124,8 @@ struct Pending {
 /// All players of one core.
 pub struct Sessions {
     players: Vec<Option<Player>>,
+    /// Players in it.
+    count: usize,
     /// Private chunk pool; also read by `serve` while sending.
     chunks: Chunks,
     rules: Rules,
@@ -141,7 +143,7 @@ pub struct Sessions {
     latency: Recorder,
     random: u64,
     draining: bool,
-    drain_next: u32,
+    drain_next: usize,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -167,6 +169,7 @@ impl Sessions {
         let message_bytes_max = rules.message_bytes_max;
         Sessions {
             players: (0..players_max).map(|_| None).collect(),
+            count: 0,
             chunks: Chunks::new(chunks),
             rules,
             verify,
@@ -186,7 +189,7 @@ impl Sessions {
 
     /// Connections that have a session.
     pub fn count(&self) -> usize {
-        self.players.iter().flatten().count()
+        self.count
     }
 
     /// Private chunks in use.
@@ -223,6 +226,7 @@ impl Sessions {
                 "TCP reuses a slot only after telling that it closed"
             );
             *place = Some(Player::new(id, deadline));
+            self.count += 1;
             self.wheel.schedule(id.slot, deadline);
         }
     }
@@ -263,6 +267,7 @@ impl Sessions {
         let Some(mut player) = self.players[id.slot as usize].take() else {
             return;
         };
+        self.count -= 1;
         player.decoder.clear(&mut self.chunks);
         self.chunks.clear(&mut player.input);
         self.chunks.clear(&mut player.held);
@@ -364,6 +369,11 @@ impl Sessions {
             player.touched = true;
             self.touched.push_back(id);
         }
+    }
+
+    /// Whether `next_touched` may have someone.
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// The next player that has something to send.

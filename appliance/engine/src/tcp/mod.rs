@@ -300,6 +300,11 @@ impl Tcp {
         self.remove(id);
     }
 
+    /// Whether something waits to be sent: a connection that `next_ready` may have, or a reply.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || self.has_replies()
+    }
+
     /// The next connection that has something to send.
     pub fn next_ready(&mut self) -> Option<ConnId> {
         while let Some(id) = self.ready.pop_front() {

@@ -70,6 +70,11 @@ impl Tcp {
         self.replies.push(reset, &self.counters);
     }
 
+    /// Whether `send_replies` has something to send.
+    pub(super) fn has_replies(&self) -> bool {
+        !self.replies.queue.is_empty()
+    }
+
     /// Sends the RSTs that wait, as far as there is room.
     pub fn send_replies(&mut self, port: &mut impl Port) {
         while let Some(reply) = self.replies.queue.front() {

@@ -47,7 +47,7 @@ fn recovery_case_by_case() {
 }
 
 #[test]
-fn a_page_holds_300_events() {
+fn a_page_holds_so_many_events() {
     let most = PAGE_EVENTS_MAX as u64;
     let mut rig = rig_with_events(most + 1, 1000);
     assert!(!rig.recover("h", "", 0).0);
