@@ -82,6 +82,19 @@ struct Shared {
     next_token: u64,
 }
 
+/// A request's place among those that wait: given back however the waiting ends, also when the
+/// backend hangs up.
+struct Place<'a> {
+    client: &'a JournalClient,
+    token: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.client.lock().waiting.remove(&self.token);
+    }
+}
+
 impl JournalClient {
     /// Takes the writing end of the control core's submit ring; `journal` is rung after writing.
     pub fn new(writer: Writer, journal: Doorbell, counters: Counters) -> JournalClient {
@@ -166,12 +179,13 @@ impl JournalClient {
         let (sender, receiver) = oneshot::channel();
         let token = self.submit(submission, sender)?;
         self.journal.ring();
+        let _place = Place {
+            client: self,
+            token,
+        };
         match tokio::time::timeout(ANSWER_TIMEOUT, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
-            _ => {
-                self.lock().waiting.remove(&token);
-                Err(Error::Internal)
-            }
+            _ => Err(Error::Internal),
         }
     }
 
