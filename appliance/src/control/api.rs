@@ -1,12 +1,13 @@
 //! HTTP on the admin socket: the server API for backends, `/health` for load balancers, `/metrics`
 //! for Prometheus.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -27,7 +28,8 @@ use crate::export::{Sources, prometheus};
 /// Longest request body: a broadcast of the largest event to some thousand hunts.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// How long a client may take with a request; slow ones give their place back.
+/// How long a body may take to come, and then how long a method may take; slow ones give their
+/// place back. More than one wait for the journal, so that its own error is the one that is seen.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What the handlers share.
@@ -99,6 +101,24 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
+/// The query of a request, unescaped.
+type Arguments = HashMap<String, String>;
+
+/// A body that came within [`REQUEST_TIMEOUT`].
+struct InTime(Bytes);
+
+impl FromRequest<Arc<Api>> for InTime {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<InTime, Response> {
+        let body = Bytes::from_request(request, api);
+        match tokio::time::timeout(REQUEST_TIMEOUT, body).await {
+            Ok(body) => body.map(InTime).map_err(IntoResponse::into_response),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+        }
+    }
+}
+
 async fn health(State(api): State<Arc<Api>>) -> Response {
     match api.illness() {
         None => (StatusCode::OK, "{}").into_response(),
@@ -114,19 +134,19 @@ async fn metrics(State(api): State<Arc<Api>>) -> Response {
 async fn method(
     State(api): State<Arc<Api>>,
     Path(method): Path<String>,
-    RawQuery(query): RawQuery,
+    Query(query): Query<Arguments>,
     headers: HeaderMap,
-    body: Bytes,
+    InTime(body): InTime,
 ) -> Response {
-    serve(&api, &headers, query.as_deref(), &method, &body).await
+    serve(&api, &headers, &query, &method, &body).await
 }
 
 /// `POST /api` with the method in the body, as older backends do it.
 async fn legacy(
     State(api): State<Arc<Api>>,
-    RawQuery(query): RawQuery,
+    Query(query): Query<Arguments>,
     headers: HeaderMap,
-    body: Bytes,
+    InTime(body): InTime,
 ) -> Response {
     #[derive(Deserialize)]
     struct Call<'a> {
@@ -134,28 +154,25 @@ async fn legacy(
         #[serde(borrow)]
         params: Option<&'a RawValue>,
     }
-    match serde_json::from_slice::<Call<'_>>(&body) {
+    let error = match serde_json::from_slice::<Call<'_>>(&body) {
         Ok(call) => {
-            let params = call.params.map_or("{}", RawValue::get);
-            serve(
-                &api,
-                &headers,
-                query.as_deref(),
-                &call.method,
-                params.as_bytes(),
-            )
-            .await
+            let params = call.params.map_or("{}", RawValue::get).as_bytes();
+            return serve(&api, &headers, &query, &call.method, params).await;
         }
-        // Strangers are told nothing.
-        Err(_) if !is_allowed(&api, &headers, query.as_deref()) => unauthorized(&api),
-        Err(error) => bad_body(&api, &BadBody(error.to_string())),
+        Err(error) => error,
+    };
+    api.counters.inc(Metric::ApiRequests);
+    // Strangers are told nothing.
+    if !is_allowed(&api, &headers, &query) {
+        return unauthorized(&api);
     }
+    bad_body(&api, &BadBody(error.to_string()))
 }
 
 async fn serve(
     api: &Api,
     headers: &HeaderMap,
-    query: Option<&str>,
+    query: &Arguments,
     method: &str,
     body: &[u8],
 ) -> Response {
@@ -190,7 +207,7 @@ fn bad_body(api: &Api, bad: &BadBody) -> Response {
 }
 
 /// Whether the request carries the key, in any of the three places Centrifugo looks.
-fn is_allowed(api: &Api, headers: &HeaderMap, query: Option<&str>) -> bool {
+fn is_allowed(api: &Api, headers: &HeaderMap, query: &Arguments) -> bool {
     let admin = &api.config.admin;
     if admin.insecure {
         return true;
@@ -200,11 +217,7 @@ fn is_allowed(api: &Api, headers: &HeaderMap, query: Option<&str>) -> bool {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("apikey").then_some(key)
     });
-    let in_query = || {
-        query?
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("api_key="))
-    };
+    let in_query = || query.get("api_key").map(String::as_str);
     let given = text("x-api-key")
         .or(bearer)
         .or_else(in_query)
