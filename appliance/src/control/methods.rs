@@ -34,6 +34,16 @@ pub enum Failure {
     Protocol(Error),
 }
 
+impl Failure {
+    /// The error of the protocol that says it.
+    fn error(self) -> Error {
+        match self {
+            Failure::Body(_) => Error::BadRequest,
+            Failure::Protocol(error) => error,
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Protocol(error)
@@ -86,8 +96,11 @@ struct Since {
 #[derive(Debug, Deserialize)]
 struct Batch {
     #[serde(default)]
-    commands: Vec<BTreeMap<String, Box<RawValue>>>,
+    commands: Vec<Command>,
 }
+
+/// A method and its body.
+type Command = BTreeMap<String, Box<RawValue>>;
 
 /// Calls `method` with the JSON `body`; gives the JSON of the result.
 pub async fn call(api: &Api, method: &str, body: &[u8]) -> Result<String, Failure> {
@@ -182,10 +195,7 @@ async fn publish_one(api: &Api, channel: &str, payload: &Payload) -> Result<Posi
 
 async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
     let request: HistoryRequest = parse(body)?;
-    let rules = known(api, &request.channel)?;
-    if rules.history_size == 0 || rules.history_ttl_s == 0 {
-        return Err(Error::NotAvailable.into());
-    }
+    known(api, &request.channel)?;
     let since = request
         .since
         .as_ref()
@@ -202,26 +212,28 @@ async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
     ))
 }
 
-/// The commands one after another: a later one sees what an earlier one did.
+/// The commands one after another: a later one sees what an earlier one did. One that cannot be read
+/// is an error among the replies: the caller must hear that those before it are done.
 async fn batch(api: &Api, body: &[u8]) -> Result<String, Failure> {
     let Batch { commands } = parse(body)?;
     let mut replies = Vec::with_capacity(commands.len());
     for command in &commands {
-        let Some((method, body)) = command.iter().next() else {
-            return Err(Failure::Body(BadBody("an empty command".to_owned())));
-        };
-        // A batch in a batch would have no end.
-        let done = match method.as_str() {
-            "batch" => Err(Failure::Protocol(Error::MethodNotFound)),
-            method => Box::pin(call(api, method, body.get().as_bytes())).await,
-        };
-        replies.push(match done {
-            Ok(result) => format!("{{{}:{result}}}", json!(method)),
-            Err(Failure::Protocol(error)) => format!(r#"{{"error":{}}}"#, error_json(error)),
-            Err(failure) => return Err(failure),
+        replies.push(match one_of_batch(api, command).await {
+            Ok(reply) => reply,
+            Err(failure) => format!(r#"{{"error":{}}}"#, error_json(failure.error())),
         });
     }
     Ok(format!(r#"{{"replies":[{}]}}"#, replies.join(",")))
+}
+
+async fn one_of_batch(api: &Api, command: &Command) -> Result<String, Failure> {
+    let (method, body) = command.iter().next().ok_or(Error::BadRequest)?;
+    if method == "batch" {
+        // A batch in a batch would have no end.
+        return Err(Error::MethodNotFound.into());
+    }
+    let result = Box::pin(call(api, method, body.get().as_bytes())).await?;
+    Ok(format!("{{{}:{result}}}", json!(method)))
 }
 
 fn info(api: &Api) -> String {
@@ -239,13 +251,14 @@ fn info(api: &Api) -> String {
     .to_string()
 }
 
-/// The rules of a hunt that may exist.
-fn known(api: &Api, channel: &str) -> Result<crate::config::ChannelRules, Error> {
+/// Whether a hunt may exist.
+fn known(api: &Api, channel: &str) -> Result<(), Error> {
     if channel.is_empty() {
         return Err(Error::BadRequest);
     }
     api.config
         .channel_rules(channel)
+        .map(|_| ())
         .ok_or(Error::UnknownChannel)
 }
 
