@@ -10,3 +10,6 @@ pub mod api;
 pub mod client;
 pub mod json;
 pub mod methods;
+
+#[cfg(test)]
+mod tests;
