@@ -102,6 +102,9 @@ impl Exporter {
     }
 
     fn flush(&mut self) {
+        if self.datagram.is_empty() {
+            return;
+        }
         // An agent that is not there costs nothing but this report.
         let (bytes, agent) = (self.datagram.trim_end().as_bytes(), self.settings.address);
         let _ = self.socket.send_to(bytes, agent);
