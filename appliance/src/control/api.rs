@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -104,13 +104,16 @@ pub fn router(api: Arc<Api>) -> Router {
 /// The query of a request, unescaped.
 type Arguments = HashMap<String, String>;
 
-/// A body that came within [`REQUEST_TIMEOUT`].
+/// A body that came within [`REQUEST_TIMEOUT`]; one that is announced as too long is not waited for.
 struct InTime(Bytes);
 
 impl FromRequest<Arc<Api>> for InTime {
     type Rejection = Response;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<InTime, Response> {
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+        }
         let body = Bytes::from_request(request, api);
         match tokio::time::timeout(REQUEST_TIMEOUT, body).await {
             Ok(body) => body.map(InTime).map_err(IntoResponse::into_response),

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
@@ -48,7 +48,7 @@ pub(super) type Script = Box<dyn FnMut(Submission<'_>, &mut dyn FnMut(Record<'_>
 
 /// The API with a played journal behind it.
 pub(super) struct Backend {
-    pub(super) address: SocketAddr,
+    address: SocketAddr,
     pub(super) api: Arc<Api>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<()>>,
@@ -138,6 +138,19 @@ impl Backend {
         let (status, text) = self.post(&path, &[("X-API-Key", API_KEY)], &body.to_string());
         assert_eq!(status, 200, "{text}");
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// A request whose body is announced with `length` bytes and ends after `body`.
+    pub(super) fn post_part(&self, length: usize, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let patience = Duration::from_secs(30);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let head = format!(
+            "POST /api/info HTTP/1.1\r\nHost: a\r\nX-API-Key: {API_KEY}\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
     }
 
     pub(super) fn get(&self, path: &str) -> (u16, String) {
