@@ -32,6 +32,7 @@ pub fn tcp(config: &Config, secret: [u64; 2]) -> tcp::Config {
         receive_window: RECEIVE_WINDOW,
         pieces: PIECES,
         secret,
+        ..tcp::Config::default()
     }
 }
 

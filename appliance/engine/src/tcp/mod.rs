@@ -62,6 +62,38 @@ pub struct Config {
     pub pieces: u32,
     /// Random numbers nobody outside knows; the same on all cores of an appliance.
     pub secret: [u64; 2],
+    /// What decides how much may be in flight.
+    pub congestion: Algorithm,
+    /// Losses are found by time and probed for at the tail (RFC 8985); without it by duplicate
+    /// ACKs and the retransmission timer alone, which only comparisons want.
+    pub rack_tlp: bool,
+}
+
+impl Default for Config {
+    /// A small core that listens nowhere.
+    fn default() -> Config {
+        Config {
+            listen: Vec::new(),
+            connections_max: 64,
+            half_open_max: 64,
+            time_wait_max: 16,
+            receive_window: 65_535,
+            pieces: 256,
+            secret: [1, 2],
+            congestion: Algorithm::Cubic,
+            rack_tlp: true,
+        }
+    }
+}
+
+/// Congestion control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// RFC 9438.
+    #[default]
+    Cubic,
+    /// RFC 5681 and 6582.
+    NewReno,
 }
 
 /// Where bytes to send are read from. What tag and position mean is the caller's.

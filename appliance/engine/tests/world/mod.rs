@@ -232,9 +232,7 @@ impl World {
                     connections_max: setup.players_max,
                     half_open_max: setup.players_max,
                     time_wait_max: setup.players_max / 4,
-                    receive_window: 65_535,
-                    pieces: 256,
-                    secret: [1, 2],
+                    ..tcp::Config::default()
                 },
                 counters.clone(),
             ),

@@ -82,9 +82,8 @@ pub(super) fn config() -> Config {
         connections_max: 8,
         half_open_max: 4,
         time_wait_max: 2,
-        receive_window: 65_535,
         pieces: 128,
-        secret: [1, 2],
+        ..Config::default()
     }
 }
 
