@@ -9,10 +9,9 @@ use crate::units::Micros;
 use crate::wire::segment::{Flow, Link};
 use crate::wire::seq::Seq;
 
-/// States of RFC 9293 section 3.3.2. LISTEN and CLOSED have no record.
+/// States of RFC 9293 section 3.3.2. LISTEN and CLOSED have no record, SYN-RECEIVED has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    SynReceived,
     Established,
     FinWait1,
     FinWait2,
@@ -63,6 +62,8 @@ pub(super) struct Conn {
     /// Where the peer's FIN is, once it came.
     pub(super) fin_at: Option<Seq>,
     pub(super) waiting: Waiting,
+    /// What came twice and has not been told (RFC 2883); nothing when it is empty.
+    pub(super) dsack: (Seq, Seq),
     pub(super) ack_due: AckDue,
     /// Data segments since the last ACK.
     pub(super) unacknowledged: u8,
@@ -83,8 +84,10 @@ pub(super) struct Conn {
     pub(super) rcv_scale: u8,
     /// Most payload bytes of a segment, timestamps considered.
     pub(super) mss: u32,
+    /// MSS before it was lowered on suspicion of a black hole; 0 otherwise. And the timeouts since.
+    pub(super) mss_before: u16,
+    pub(super) mss_tries: u8,
 
-    pub(super) iss: Seq,
     /// SND.UNA; the extents begin here.
     pub(super) snd_una: Seq,
     /// SND.NXT: what is sent next. A timeout sets it back to SND.UNA.
@@ -117,12 +120,14 @@ pub(super) struct Conn {
     pub(super) rto_at: Micros,
     /// Delayed-ACK timer.
     pub(super) ack_at: Micros,
-    /// FIN-WAIT-2 or TIME-WAIT ends.
+    /// The time to close is over, or FIN-WAIT-2, or TIME-WAIT.
     pub(super) state_at: Micros,
     /// What the wheel has for this record; may be earlier than needed.
     pub(super) wheel_at: Micros,
     /// When the next challenge ACK may be sent.
     pub(super) challenge_at: Micros,
+    /// Since when the window has been closed while there was something to send.
+    pub(super) stalled_at: Micros,
     /// Timeouts since the peer said anything.
     pub(super) silent: u8,
     /// On the ready list.
@@ -138,6 +143,20 @@ impl Conn {
     /// Sequence numbers in flight.
     pub(super) fn in_flight(&self) -> u32 {
         positive(self.snd_nxt.since(self.snd_una))
+    }
+
+    /// Sequence numbers that were sent and not acknowledged, whatever is sent again.
+    pub(super) fn flight_max(&self) -> u32 {
+        positive(self.snd_max.since(self.snd_una))
+    }
+
+    /// Segments were too big for the path: everything in flight goes again, in smaller ones. No sign
+    /// of congestion (RFC 1191 section 6.5).
+    pub(super) fn on_mss_lowered(&mut self, mss: u32) {
+        self.mss = mss;
+        self.snd_nxt = self.snd_una;
+        self.timed = None;
+        self.resend = false;
     }
 
     /// Bytes placed and not acknowledged.
@@ -165,9 +184,20 @@ impl Conn {
         self.snd_wnd.min(self.congestion.window(self.mss))
     }
 
+    /// Whether an ACK has more to tell than a number.
+    pub(super) fn has_sacks(&self) -> bool {
+        self.sack && (!self.waiting.is_empty() || self.dsack.0 != self.dsack.1)
+    }
+
+    /// Whether the peer's window is too small for a segment worth sending (RFC 9293 section
+    /// 3.8.6.2.1).
+    pub(super) fn is_closed_window(&self) -> bool {
+        self.snd_wnd < self.mss.min(self.snd_wnd_max / 2).max(1)
+    }
+
     /// Our timestamp clock: milliseconds (RFC 7323 section 5.4).
     pub(super) fn ts_now(&self, now: Micros) -> u32 {
-        super::isn::low(now.0 / 1_000).wrapping_add(self.timestamp_offset)
+        super::isn::timestamp(now, self.timestamp_offset)
     }
 }
 

@@ -3,9 +3,9 @@
 
 use crate::metrics::catalog::Metric;
 use crate::port::Port;
-use crate::tcp::conn::{AckDue, Conn, State, positive};
+use crate::tcp::conn::{AckDue, Conn, positive};
 use crate::tcp::reassembly::Pieces;
-use crate::tcp::{Sent, Source, Tcp, handshake};
+use crate::tcp::{Sent, Source, Tcp};
 use crate::units::{ConnId, Micros};
 use crate::wire::emit::{Header, emit};
 use crate::wire::segment::{Flags, Options};
@@ -14,8 +14,6 @@ use crate::wire::seq::Seq;
 /// Why a segment is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// Our SYN, with the ACK of theirs.
-    Syn,
     /// The segment at SND.UNA is lost.
     Resend,
     /// SND.NXT goes on.
@@ -49,6 +47,7 @@ impl Tcp {
         let Some(conn) = self.conns.get_mut(id) else {
             return Sent::Done;
         };
+        conn.limit_closing(now);
         // RFC 5681 section 4.1: after a pause the path may have changed.
         if conn.in_flight() == 0 && now.since(conn.sent_at) > conn.rtt.rto() {
             conn.congestion.on_idle(conn.mss);
@@ -84,14 +83,15 @@ impl Tcp {
 
 /// The next segment to send, if any.
 fn draft(conn: &Conn) -> Option<Draft> {
-    if conn.state == State::SynReceived {
-        let syn = Draft {
-            why: Why::Syn,
-            seq: conn.iss,
-            length: 0,
-            fin: false,
-        };
-        return (conn.ack_due == AckDue::Now).then_some(syn);
+    let ack = Draft {
+        why: Why::Ack,
+        seq: conn.snd_max,
+        length: 0,
+        fin: false,
+    };
+    if conn.ack_due == AckDue::Now && conn.has_sacks() {
+        // Not with data: see `header`.
+        return Some(ack);
     }
     if conn.resend && conn.snd_una != conn.snd_max {
         let sent = positive(conn.snd_max.since(conn.snd_una));
@@ -120,12 +120,6 @@ fn draft(conn: &Conn) -> Option<Draft> {
     } else if next.fin {
         return Some(next);
     }
-    let ack = Draft {
-        why: Why::Ack,
-        seq: conn.snd_max,
-        length: 0,
-        fin: false,
-    };
     (conn.ack_due == AckDue::Now).then_some(ack)
 }
 
@@ -146,15 +140,6 @@ fn on_sent(conn: &mut Conn, now: Micros, draft: Draft) {
     let end = draft.seq + draft.length + u32::from(draft.fin);
     match draft.why {
         Why::Ack => {}
-        Why::Syn => {
-            // Karn: only a SYN that was sent once is timed.
-            conn.timed = (conn.snd_max == conn.iss).then_some((conn.iss + 1, now));
-            conn.snd_nxt = conn.iss + 1;
-            conn.snd_max = conn.snd_nxt;
-            if conn.rto_at == Micros::NEVER {
-                conn.rto_at = now + conn.rtt.rto();
-            }
-        }
         Why::Resend => {
             conn.resend = false;
             conn.timed = None;
@@ -181,6 +166,9 @@ fn on_sent(conn: &mut Conn, now: Micros, draft: Draft) {
         }
     }
     conn.sent_at = now;
+    if draft.why == Why::Ack {
+        conn.dsack = (Seq(0), Seq(0));
+    }
     conn.ack_due = AckDue::None;
     conn.ack_at = Micros::NEVER;
     conn.unacknowledged = 0;
@@ -205,18 +193,13 @@ fn header(
     receive_window: u32,
     pieces: &Pieces,
 ) -> Header {
-    let syn = draft.why == Why::Syn;
     let mut options = Options::default();
     if conn.timestamps {
         options.timestamps = Some((conn.ts_now(now), conn.ts_recent));
     }
-    if syn {
-        options.mss = u16::try_from(handshake::mss_ours(&conn.flow)).ok();
-        options.window_scale = conn.snd_scale.map(|_| conn.rcv_scale);
-        options.sack_permitted = conn.sack;
-    } else if conn.sack && draft.why == Why::Ack && !conn.waiting.is_empty() {
+    if conn.sack && draft.why == Why::Ack {
         // Data segments carry none, so that MSS holds for each of them.
-        options.sacks = pieces.sacks(&conn.waiting);
+        options.sacks = pieces.sacks(&conn.waiting, conn.dsack);
     }
     let last = draft.seq + draft.length == conn.snd_end;
     Header {
@@ -226,18 +209,18 @@ fn header(
         ack: conn.rcv_nxt,
         flags: Flags {
             ack: true,
-            syn,
+            syn: false,
             fin: draft.fin,
             rst: false,
             psh: draft.length > 0 && last,
         },
-        window: offer(conn, syn, receive_window),
+        window: offer(conn, receive_window),
         options,
     }
 }
 
 /// The window field to send; notes what it offers.
-fn offer(conn: &mut Conn, syn: bool, receive_window: u32) -> u16 {
+fn offer(conn: &mut Conn, receive_window: u32) -> u16 {
     let offered = positive(conn.rcv_edge.since(conn.rcv_nxt));
     let could = receive_window.saturating_sub(conn.backlog);
     // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2): a window that is small grows
@@ -245,7 +228,7 @@ fn offer(conn: &mut Conn, syn: bool, receive_window: u32) -> u16 {
     let step = conn.mss.min(receive_window / 2);
     let grows = could > offered && (offered >= receive_window / 2 || could >= offered + step);
     let bytes = if grows { could } else { offered };
-    let scale = if syn { 0 } else { conn.rcv_scale };
+    let scale = conn.rcv_scale;
     let field = u16::try_from(bytes.div_ceil(1 << scale)).unwrap_or(u16::MAX);
     let edge = conn.rcv_nxt + (u32::from(field) << scale);
     conn.rcv_edge = conn.rcv_edge.max(edge);
