@@ -14,7 +14,8 @@ use crate::ring::bytes::Reader;
 use crate::session::{Road, Sessions, Submit};
 use crate::tcp::{Receipt, Sent, Source, Tcp, Verdict};
 use crate::units::{ConnId, Micros};
-use crate::wire::parse::parse;
+use crate::wire::icmp;
+use crate::wire::parse::{Drop, parse};
 
 /// Broadcast records taken a turn: keeps received frames from waiting behind a burst of events.
 const FOLLOW_BATCH: usize = 256;
@@ -364,6 +365,7 @@ impl<P: Port> DataCore<P> {
         counters.add(Metric::PortKicks, stats.kicks - before.kicks);
         counters.set(Metric::TcpConnections, self.tcp.count() as u64);
         counters.set(Metric::TcpTimeWait, self.tcp.time_wait_count().into());
+        counters.set(Metric::TcpHalfOpen, self.tcp.half_open_count() as u64);
         counters.set(
             Metric::SessionSubscriptions,
             self.hunts.subscriptions.count() as u64,
@@ -386,20 +388,42 @@ fn on_frame(
 ) {
     let segment = match parse(frame) {
         Ok(segment) => segment,
+        Err(Drop::NotTcp) => return on_icmp(frame, visited, road, mailbox, counters),
         Err(drop) => return counters.inc(drop.metric()),
     };
     match road.tcp.receive(road.now, frame, &segment) {
         Verdict::Flow(receipt) => on_receipt(frame, &receipt, road, sessions),
         Verdict::Unknown if visited + 1 < mailbox.cores => {
-            let done = mailbox.hand_over(visited, frame);
-            counters.inc(match done {
-                true => Metric::TcpHandedOver,
-                false => Metric::TcpHandOverDropped,
-            });
+            hand_over(frame, visited, mailbox, counters);
         }
         Verdict::Unknown => road.tcp.refuse(&segment),
         Verdict::Done => {}
     }
+}
+
+/// One frame that is not TCP: a report about a segment of ours, or nothing.
+fn on_icmp(
+    frame: &[u8],
+    visited: u8,
+    road: &mut Road<'_>,
+    mailbox: &mut Mailbox,
+    counters: &Counters,
+) {
+    match icmp::parse(frame) {
+        Err(drop) => counters.inc(drop.metric()),
+        Ok(report) if road.tcp.on_too_big(&report) => {}
+        Ok(_) if visited + 1 < mailbox.cores => hand_over(frame, visited, mailbox, counters),
+        Ok(_) => road.tcp.ignore_too_big(),
+    }
+}
+
+/// The flow may be another core's.
+fn hand_over(frame: &[u8], visited: u8, mailbox: &mut Mailbox, counters: &Counters) {
+    let done = mailbox.hand_over(visited, frame);
+    counters.inc(match done {
+        true => Metric::TcpHandedOver,
+        false => Metric::TcpHandOverDropped,
+    });
 }
 
 /// What a segment changed, told to its session in the order of the stream.

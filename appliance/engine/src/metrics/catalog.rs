@@ -54,23 +54,31 @@ catalog! {
 
     // wire: frames dropped, one counter a reason
     WireShort "wire_drop_short" Counter "Frames shorter than their headers say";
-    WireNotTcp "wire_drop_not_tcp" Counter "Frames that are not TCP over IPv4 or IPv6";
+    WireNotTcp "wire_drop_not_tcp" Counter "Frames that are neither TCP over IPv4 or IPv6 nor ICMP about it";
     WireFragment "wire_drop_fragment" Counter "IP fragments";
     WireIpChecksum "wire_drop_ip_checksum" Counter "IPv4 headers with a wrong checksum";
     WireTcpChecksum "wire_drop_tcp_checksum" Counter "TCP segments with a wrong checksum";
+    WireIcmpChecksum "wire_drop_icmp_checksum" Counter "ICMP messages with a wrong checksum";
     WireBadHeader "wire_drop_bad_header" Counter "IP or TCP headers with impossible fields";
-    WireBadSource "wire_drop_bad_source" Counter "Segments from broadcast, multicast, loopback or our own address";
+    WireBadSource "wire_drop_bad_source" Counter "Frames from broadcast, multicast, loopback or our own address, or to all stations";
     WireNotOurs "wire_drop_not_ours" Counter "Segments to an address or port that is not configured";
 
     // tcp
     TcpConnections "tcp_connections" Gauge "TCP connections, half-open ones included";
     TcpTimeWait "tcp_time_wait" Gauge "Records kept in TIME-WAIT, beside the connections";
+    TcpHalfOpen "tcp_half_open" Gauge "Handshakes that have a record and wait for the last ACK";
     TcpSynReceived "tcp_syn_received" Counter "SYNs taken";
-    TcpSynDropped "tcp_syn_dropped" Counter "SYNs dropped because no connection record or SYN slot was free";
+    TcpSynDropped "tcp_syn_dropped" Counter "SYNs and last ACKs of handshakes refused because no connection record was free";
+    TcpSynAckRepeats "tcp_syn_ack_repeats" Counter "SYN-ACKs sent again";
+    TcpSynTimedOut "tcp_syn_timed_out" Counter "Handshakes given up because the last ACK did not come";
+    TcpCookiesSent "tcp_syn_cookies_sent" Counter "SYNs answered with a cookie because the table of handshakes was full";
+    TcpCookiesAccepted "tcp_syn_cookies_accepted" Counter "Connections opened by the ACK of a cookie";
     TcpOpened "tcp_opened" Counter "Handshakes completed";
     TcpClosed "tcp_closed" Counter "Connections closed in order";
     TcpReset "tcp_reset" Counter "Connections ended by a RST from the peer";
     TcpTimedOut "tcp_timed_out" Counter "Connections ended because the peer stopped acknowledging";
+    TcpPersistTimedOut "tcp_persist_timed_out" Counter "Connections cut because the peer kept its window closed for too long";
+    TcpClosingTimedOut "tcp_closing_timed_out" Counter "Connections cut because closing took too long";
     TcpAborted "tcp_aborted" Counter "Connections ended by a RST from us";
     TcpSegmentsIn "tcp_segments_in" Counter "Valid TCP segments received";
     TcpSegmentsOut "tcp_segments_out" Counter "TCP segments sent";
@@ -82,9 +90,12 @@ catalog! {
     TcpOutOfOrder "tcp_out_of_order" Counter "Segments queued out of order";
     TcpOutOfOrderDropped "tcp_out_of_order_dropped" Counter "Out-of-order segments dropped because the bounded queue was full";
     TcpDuplicates "tcp_duplicates_in" Counter "Segments that held nothing new";
+    TcpPathMtuLowered "tcp_path_mtu_lowered" Counter "ICMP reports of a smaller path MTU that were believed";
+    TcpPathMtuIgnored "tcp_path_mtu_ignored" Counter "ICMP reports of a path MTU that were not: no such connection, nothing like it in flight, no smaller";
+    TcpBlackHoles "tcp_black_holes" Counter "Connections whose full segments only arrived after they were made smaller";
     TcpChallengeAcks "tcp_challenge_acks" Counter "Challenge ACKs sent (RFC 5961)";
     TcpRstOut "tcp_rst_out" Counter "RSTs sent to flows that do not exist";
-    TcpRepliesDropped "tcp_replies_dropped" Counter "RSTs and challenge ACKs not sent because the bounded reply queue was full";
+    TcpRepliesDropped "tcp_replies_dropped" Counter "SYN-ACKs, RSTs and challenge ACKs of handshakes not sent because the bounded reply queue was full";
     TcpHandedOver "tcp_handed_over" Counter "Frames of unknown flows passed to the next core";
     TcpHandOverDropped "tcp_hand_over_dropped" Counter "Frames of unknown flows dropped because the next core's mailbox was full";
 

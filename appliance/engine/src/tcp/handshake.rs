@@ -1,39 +1,87 @@
 //! From SYN to ESTABLISHED (RFC 9293 section 3.5), with the options of RFC 7323 and 2018.
+//!
+//! A SYN gets a record in `half_open`, or a cookie when that table is full: what is in it was there
+//! first and stays. Either way the connection's own record is made by the ACK that completes the
+//! handshake. SYN-ACKs wait in `replies`, like everything that has no connection to wait in; one that
+//! finds no room there is lost as it could be on the way.
 
 use crate::metrics::catalog::Metric;
 use crate::port::FRAME_BYTES_MAX;
-use crate::tcp::Tcp;
 use crate::tcp::congestion::Congestion;
 use crate::tcp::conn::{AckDue, Conn, State};
 use crate::tcp::extents::Extents;
-use crate::tcp::isn;
+use crate::tcp::half_open::HalfOpen;
 use crate::tcp::reassembly::Waiting;
+use crate::tcp::receive::{CHALLENGE_PERIOD, is_acceptable, is_old, nothing};
 use crate::tcp::rtt::Rtt;
-use crate::units::{ConnId, Micros};
-use crate::wire::emit::ip_header_bytes;
-use crate::wire::segment::{Flow, Segment};
+use crate::tcp::{Tcp, Verdict, cookies, isn};
+use crate::units::Micros;
+use crate::wire::emit::{Header, ip_header_bytes};
+use crate::wire::segment::{Flags, Flow, Link, Options, Segment};
+use crate::wire::seq::Seq;
 
 /// Ethernet header and one VLAN tag.
 const LINK_BYTES: usize = 18;
 
 /// TCP header without options.
-const TCP_HEADER: usize = 20;
+pub(super) const TCP_HEADER: usize = 20;
 
 /// Timestamps on every segment.
-const TIMESTAMP_BYTES: u32 = 12;
+pub(super) const TIMESTAMP_BYTES: u32 = 12;
 
 /// Smallest segment we agree to send: a peer that asks for less makes us send mostly headers
 /// (CVE-2019-11479).
-const MSS_MIN: u32 = 88;
+pub(super) const MSS_MIN: u16 = 88;
 
 /// Assumed without an MSS option (RFC 9293 section 3.7.1).
 const MSS_DEFAULT_V4: u16 = 536;
 const MSS_DEFAULT_V6: u16 = 1220;
 
-/// Largest payload of a frame in `flow`: what we announce as MSS.
-pub(super) fn mss_ours(flow: &Flow) -> u32 {
-    let bytes = FRAME_BYTES_MAX - LINK_BYTES - ip_header_bytes(flow) - TCP_HEADER;
-    u32::try_from(bytes).unwrap_or(0)
+/// Until a SYN-ACK is sent again (RFC 6298 section 2.1); each time twice as long.
+const REPEAT_AFTER: Micros = Micros::from_secs(1);
+
+/// How often it is repeated: about a minute in all (Linux: tcp_synack_retries).
+const REPEATS_MAX: u8 = 5;
+
+/// What a SYN asks for, as far as we go along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// Most bytes of a segment, options included.
+    pub(super) mss: u16,
+    /// Shift of the peer's windows (RFC 7323 section 2.2: both sides scale or none).
+    pub(super) window_scale: Option<u8>,
+    /// SACK permitted.
+    pub(super) sack: bool,
+    /// The peer's timestamp, if it has them.
+    pub(super) timestamps: Option<u32>,
+}
+
+impl Offer {
+    fn of(segment: &Segment) -> Offer {
+        let options = &segment.options;
+        let assumed = if segment.flow.local.is_ipv4() {
+            MSS_DEFAULT_V4
+        } else {
+            MSS_DEFAULT_V6
+        };
+        Offer {
+            mss: options.mss.unwrap_or(assumed).max(MSS_MIN),
+            window_scale: options.window_scale,
+            sack: options.sack_permitted,
+            timestamps: options.timestamps.map(|(value, _)| value),
+        }
+    }
+}
+
+/// One SYN-ACK.
+struct SynAck<'a> {
+    flow: Flow,
+    link: Link,
+    irs: Seq,
+    iss: Seq,
+    offer: &'a Offer,
+    /// Our timestamp.
+    clock: u32,
 }
 
 /// Shift with which a window of `bytes` fits the header's 16 bits (RFC 7323 section 2.2).
@@ -46,90 +94,241 @@ pub(super) fn window_shift(bytes: u32) -> u8 {
 }
 
 impl Tcp {
-    /// LISTEN gets a SYN.
-    pub(super) fn on_syn(&mut self, now: Micros, segment: &Segment) {
-        self.counters.inc(Metric::TcpSynReceived);
-        if self.half_open_count >= self.config.half_open_max {
-            self.drop_oldest_half_open();
+    /// A segment of no connection, to an address of ours: LISTEN and SYN-RECEIVED.
+    pub(super) fn on_stranger(&mut self, now: Micros, frame: &[u8], segment: &Segment) -> Verdict {
+        if let Some(record) = self.half_open.find(&segment.flow) {
+            let record = *record;
+            return self.on_half_open(now, record, frame, segment);
         }
-        if self.conns.count() >= self.conns.capacity() {
-            self.drop_oldest_time_wait();
+        // RFC 9293 section 3.10.7.2: LISTEN.
+        let flags = segment.flags;
+        if flags.rst {
+            return Verdict::Done;
         }
-        let conn = self.half_open_conn(now, segment);
-        let Ok(id) = self.conns.insert(conn) else {
-            return self.counters.inc(Metric::TcpSynDropped);
-        };
-        self.by_flow.insert(segment.flow, id.slot);
-        self.half_open_count += 1;
-        // Those that went on stay in the queue until they come up.
-        if self.half_open.len() == self.half_open.capacity() {
-            self.half_open.retain(|&id| {
-                self.conns
-                    .get(id)
-                    .is_some_and(|conn| conn.state == State::SynReceived)
-            });
+        if flags.ack {
+            if !flags.syn && cookies::in_use(self.cookie_at, now) {
+                return self.on_cookie(now, frame, segment);
+            }
+            return Verdict::Unknown;
         }
-        self.half_open.push_back(id);
-        self.make_ready(id);
+        if flags.syn {
+            self.on_syn(now, segment);
+        }
+        Verdict::Done
     }
 
-    fn half_open_conn(&self, now: Micros, segment: &Segment) -> Conn {
+    fn on_syn(&mut self, now: Micros, segment: &Segment) {
+        self.counters.inc(Metric::TcpSynReceived);
+        if self.conns.count() == self.conns.capacity() && self.time_wait_count == 0 {
+            return self.counters.inc(Metric::TcpSynDropped);
+        }
+        let Segment { flow, link, .. } = *segment;
+        let offer = Offer::of(segment);
+        if self.half_open.is_full() {
+            return self.send_cookie(now, segment, offer);
+        }
+        let record = HalfOpen {
+            flow,
+            link,
+            irs: segment.seq,
+            iss: isn::initial_sequence(self.config.secret, &flow, now),
+            offer,
+            sent_at: now,
+            repeats: 0,
+            challenge_at: Micros(0),
+        };
+        self.half_open.insert(record, now + REPEAT_AFTER);
+        self.send_syn_ack(now, &record);
+    }
+
+    fn send_cookie(&mut self, now: Micros, segment: &Segment, offer: Offer) {
         let Segment {
             flow,
             link,
-            options,
+            seq: irs,
             ..
-        } = segment;
-        let iss = isn::initial_sequence(self.config.secret, flow, now);
-        let assumed = if flow.local.is_ipv4() {
-            MSS_DEFAULT_V4
-        } else {
-            MSS_DEFAULT_V6
+        } = *segment;
+        let secret = self.config.secret;
+        // Without timestamps there is no place to keep these.
+        let offer = match offer.timestamps {
+            Some(_) => offer,
+            None => Offer {
+                window_scale: None,
+                sack: false,
+                ..offer
+            },
         };
-        let theirs = u32::from(options.mss.unwrap_or(assumed)).max(MSS_MIN);
-        let timestamps = options.timestamps.is_some();
-        let mss = theirs.min(mss_ours(flow)) - if timestamps { TIMESTAMP_BYTES } else { 0 };
-        let next = segment.seq + 1;
-        // RFC 7323 section 2.2: both scale or none; a SYN's own window is never scaled.
-        let rcv_scale = options
-            .window_scale
-            .map_or(0, |_| window_shift(self.config.receive_window));
+        let clock = isn::timestamp(now, isn::timestamp_offset(secret, &flow));
+        let answer = self.syn_ack(&SynAck {
+            flow,
+            link,
+            irs,
+            iss: cookies::issue(secret, now, &flow, irs, &offer),
+            offer: &offer,
+            clock: cookies::issue_timestamp(clock, &offer),
+        });
+        self.cookie_at = Some(now);
+        self.counters.inc(Metric::TcpCookiesSent);
+        self.replies.push(answer, &self.counters);
+    }
+
+    fn on_cookie(&mut self, now: Micros, frame: &[u8], segment: &Segment) -> Verdict {
+        let Some(offer) = cookies::check(self.config.secret, now, segment) else {
+            return Verdict::Unknown;
+        };
+        self.counters.inc(Metric::TcpCookiesAccepted);
+        let record = HalfOpen {
+            flow: segment.flow,
+            link: segment.link,
+            irs: segment.seq - 1,
+            iss: segment.ack - 1,
+            offer,
+            // Nobody knows: no round trip is measured.
+            sent_at: now,
+            repeats: 1,
+            challenge_at: Micros(0),
+        };
+        self.open(now, &record, frame, segment)
+    }
+
+    /// SYN-RECEIVED (RFC 9293 section 3.10.7.4), in the order that the RFC checks.
+    fn on_half_open(
+        &mut self,
+        now: Micros,
+        record: HalfOpen,
+        frame: &[u8],
+        segment: &Segment,
+    ) -> Verdict {
+        let flags = segment.flags;
+        let next = record.irs + 1;
+        if flags.syn && !flags.ack && !flags.rst && segment.seq == record.irs {
+            // The same SYN again: the answer was lost.
+            self.send_syn_ack(now, &record);
+            return Verdict::Done;
+        }
+        let window = self.syn_window();
+        let old = record
+            .offer
+            .timestamps
+            .is_some_and(|recent| is_old(segment, recent));
+        if old || !is_acceptable(next, window, segment) {
+            if !flags.rst {
+                self.challenge_half_open(now, &record);
+            }
+        } else if flags.rst && segment.seq == next {
+            self.counters.inc(Metric::TcpReset);
+            self.half_open.remove(&record.flow);
+        } else if flags.rst || flags.syn {
+            // RFC 5961 sections 3.2 and 4.2.
+            self.challenge_half_open(now, &record);
+        } else if flags.ack && segment.ack == record.iss + 1 {
+            self.half_open.remove(&record.flow);
+            return self.open(now, &record, frame, segment);
+        } else if flags.ack {
+            self.refuse(segment);
+        }
+        Verdict::Done
+    }
+
+    /// Says where the handshake is; limited as for connections (RFC 5961 section 7).
+    fn challenge_half_open(&mut self, now: Micros, record: &HalfOpen) {
+        let Some(kept) = self.half_open.find(&record.flow) else {
+            return;
+        };
+        if now < kept.challenge_at {
+            return;
+        }
+        kept.challenge_at = now + CHALLENGE_PERIOD;
+        let offset = isn::timestamp_offset(self.config.secret, &record.flow);
+        let clock = isn::timestamp(now, offset);
+        let answer = Header {
+            link: record.link,
+            flow: record.flow,
+            seq: record.iss + 1,
+            ack: record.irs + 1,
+            flags: Flags {
+                ack: true,
+                ..Flags::default()
+            },
+            window: low(self.syn_window()),
+            options: Options {
+                timestamps: record.offer.timestamps.map(|recent| (clock, recent)),
+                ..Options::default()
+            },
+        };
+        self.counters.inc(Metric::TcpChallengeAcks);
+        self.replies.push(answer, &self.counters);
+    }
+
+    /// The ACK that completes a handshake: from here on there is a connection.
+    fn open(&mut self, now: Micros, record: &HalfOpen, frame: &[u8], segment: &Segment) -> Verdict {
+        if self.conns.count() == self.conns.capacity() {
+            self.drop_oldest_time_wait();
+        }
+        let conn = self.conn(now, record, segment);
+        let Ok(id) = self.conns.insert(conn) else {
+            // Other players took the last records meanwhile: it is told at once, and tries again.
+            self.counters.inc(Metric::TcpSynDropped);
+            self.refuse(segment);
+            return Verdict::Done;
+        };
+        self.by_flow.insert(record.flow, id.slot);
+        self.counters.inc(Metric::TcpOpened);
+        let mut receipt = nothing(id);
+        receipt.opened = true;
+        self.on_accepted(now, frame, segment, receipt)
+    }
+
+    fn conn(&self, now: Micros, record: &HalfOpen, segment: &Segment) -> Conn {
+        let HalfOpen { flow, offer, .. } = record;
+        let timestamps = offer.timestamps.is_some();
+        let most = u32::from(offer.mss).min(self.mss_ours(flow));
+        let mss = most - if timestamps { TIMESTAMP_BYTES } else { 0 };
+        let (next, first) = (record.irs + 1, record.iss + 1);
+        let window = u32::from(segment.window) << offer.window_scale.unwrap_or(0);
+        let mut rtt = Rtt::default();
+        if record.repeats == 0 {
+            // Karn: only an answer that was sent once is timed (RFC 6298 section 3).
+            rtt.measure(now.since(record.sent_at));
+        }
         Conn {
             flow: *flow,
-            link: *link,
-            state: State::SynReceived,
+            link: segment.link,
+            state: State::Established,
             rcv_nxt: next,
             delivered: next,
-            rcv_edge: next + self.config.receive_window.min(0xffff),
+            rcv_edge: next + self.syn_window(),
             backlog: 0,
             fin_at: None,
             waiting: Waiting::default(),
-            ack_due: AckDue::Now,
+            dsack: (Seq(0), Seq(0)),
+            ack_due: AckDue::None,
             unacknowledged: 0,
             last_ack: next,
             timestamps,
             timestamp_offset: isn::timestamp_offset(self.config.secret, flow),
-            ts_recent: options.timestamps.map_or(0, |(value, _)| value),
+            ts_recent: offer.timestamps.unwrap_or(0),
             ts_recent_at: now,
-            sack: options.sack_permitted,
-            snd_scale: options.window_scale,
-            rcv_scale,
+            sack: offer.sack,
+            snd_scale: offer.window_scale,
+            rcv_scale: self.rcv_scale(offer),
             mss,
-            iss,
-            snd_una: iss,
-            snd_nxt: iss,
-            snd_max: iss,
-            snd_end: iss + 1,
-            snd_wnd: u32::from(segment.window),
-            snd_wl1: segment.seq,
-            snd_wl2: iss,
-            snd_wnd_max: u32::from(segment.window),
+            mss_before: 0,
+            mss_tries: 0,
+            snd_una: first,
+            snd_nxt: first,
+            snd_max: first,
+            snd_end: first,
+            snd_wnd: window,
+            snd_wl1: record.irs,
+            snd_wl2: record.iss,
+            snd_wnd_max: window,
             extents: Extents::default(),
             finishing: false,
             congestion: Congestion::new(mss),
             resend: false,
             probe: false,
-            rtt: Rtt::default(),
+            rtt,
             timed: None,
             sent_at: now,
             rto_at: Micros::NEVER,
@@ -137,41 +336,89 @@ impl Tcp {
             state_at: Micros::NEVER,
             wheel_at: Micros::NEVER,
             challenge_at: Micros(0),
+            stalled_at: Micros::NEVER,
             silent: 0,
             ready: false,
         }
     }
 
-    /// SYN-RECEIVED got an acceptable ACK of our SYN.
-    pub(super) fn establish(&mut self, now: Micros, id: ConnId, segment: &Segment) {
-        self.half_open_count -= 1;
-        self.counters.inc(Metric::TcpOpened);
-        let Some(conn) = self.conns.get_mut(id) else {
-            return;
-        };
-        conn.state = State::Established;
-        conn.snd_una = segment.ack;
-        conn.snd_nxt = segment.ack;
-        conn.snd_max = segment.ack;
-        conn.snd_end = segment.ack;
-        conn.ack_due = AckDue::None;
-        conn.rto_at = Micros::NEVER;
-        if let Some((_, at)) = conn.timed.take() {
-            conn.rtt.measure(now.since(at));
-        }
-        conn.rtt.end_back_off();
+    /// Largest payload of a frame in `flow`: what we announce as MSS.
+    pub(super) fn mss_ours(&self, flow: &Flow) -> u32 {
+        let bytes = FRAME_BYTES_MAX - LINK_BYTES - ip_header_bytes(flow) - TCP_HEADER;
+        let most = u32::from(self.config.mss_max.max(MSS_MIN));
+        u32::try_from(bytes).unwrap_or(0).min(most)
     }
 
-    fn drop_oldest_half_open(&mut self) {
-        while let Some(id) = self.half_open.pop_front() {
-            if self
-                .conns
-                .get(id)
-                .is_some_and(|conn| conn.state == State::SynReceived)
-            {
-                self.counters.inc(Metric::TcpSynDropped);
-                return self.remove(id);
-            }
+    /// The window a SYN-ACK offers: never scaled (RFC 7323 section 2.2).
+    fn syn_window(&self) -> u32 {
+        self.config.receive_window.min(0xffff)
+    }
+
+    fn rcv_scale(&self, offer: &Offer) -> u8 {
+        offer
+            .window_scale
+            .map_or(0, |_| window_shift(self.config.receive_window))
+    }
+
+    fn send_syn_ack(&mut self, now: Micros, record: &HalfOpen) {
+        let offset = isn::timestamp_offset(self.config.secret, &record.flow);
+        let answer = self.syn_ack(&SynAck {
+            flow: record.flow,
+            link: record.link,
+            irs: record.irs,
+            iss: record.iss,
+            offer: &record.offer,
+            clock: isn::timestamp(now, offset),
+        });
+        self.replies.push(answer, &self.counters);
+    }
+
+    /// Each option only if the peer has it (RFC 9293 section 3.2, RFC 7323 sections 2.2 and 3.2, RFC
+    /// 2018 section 2).
+    fn syn_ack(&self, answer: &SynAck<'_>) -> Header {
+        let offer = answer.offer;
+        Header {
+            link: answer.link,
+            flow: answer.flow,
+            seq: answer.iss,
+            ack: answer.irs + 1,
+            flags: Flags {
+                syn: true,
+                ack: true,
+                ..Flags::default()
+            },
+            window: low(self.syn_window()),
+            options: Options {
+                mss: u16::try_from(self.mss_ours(&answer.flow)).ok(),
+                window_scale: offer.window_scale.map(|_| self.rcv_scale(offer)),
+                sack_permitted: offer.sack,
+                timestamps: offer.timestamps.map(|recent| (answer.clock, recent)),
+                ..Options::default()
+            },
         }
     }
+
+    /// Repeats the SYN-ACKs that are due (RFC 6298 section 5) and gives up those that were repeated
+    /// often enough.
+    pub(super) fn repeat_syn_acks(&mut self, now: Micros) {
+        while let Some(record) = self.half_open.expire(now) {
+            if record.repeats == REPEATS_MAX {
+                let flow = record.flow;
+                self.half_open.remove(&flow);
+                self.counters.inc(Metric::TcpSynTimedOut);
+                continue;
+            }
+            record.repeats += 1;
+            let record = *record;
+            let wait = Micros(REPEAT_AFTER.0 << record.repeats);
+            self.half_open.schedule(&record.flow, now + wait);
+            self.counters.inc(Metric::TcpSynAckRepeats);
+            self.send_syn_ack(now, &record);
+        }
+    }
+}
+
+/// Windows of SYN-ACKs fit 16 bits.
+fn low(window: u32) -> u16 {
+    u16::try_from(window).unwrap_or(u16::MAX)
 }

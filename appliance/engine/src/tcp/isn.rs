@@ -20,6 +20,11 @@ pub(super) fn timestamp_offset(secret: [u64; 2], flow: &Flow) -> u32 {
     low(keyed_hash(secret, flow) >> 32)
 }
 
+/// The timestamp clock: milliseconds (RFC 7323 section 5.4).
+pub(super) fn timestamp(now: Micros, offset: u32) -> u32 {
+    low(now.0 / 1_000).wrapping_add(offset)
+}
+
 fn keyed_hash(secret: [u64; 2], flow: &Flow) -> u64 {
     let mut hasher = SipHasher24::new_with_keys(secret[0], secret[1]);
     flow.hash(&mut hasher);

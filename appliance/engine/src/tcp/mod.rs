@@ -10,20 +10,24 @@
 //!
 //! Invariants: a connection that was reported `opened` is reported `closed` exactly once, unless it
 //! was aborted; its slot is not used again before. Every queue is bounded: half-open connections
-//! (the oldest makes room), TIME-WAIT (the oldest is forgotten), pieces out of order (dropped, the
-//! peer sends them again), replies to strangers (dropped). Each of these moves a counter.
+//! (the next ones get cookies), TIME-WAIT (the oldest is forgotten), pieces out of order (dropped,
+//! the peer sends them again), replies to strangers (dropped). Each of these moves a counter.
 //!
 //! RFC 9293 (TCP), 5681, 6582, 6928, 3042 (congestion), 6298 (RTO), 7323 (timestamps, window scale,
-//! PAWS), 2018 (SACK blocks sent; received ones are not used yet), 5961 (blind attacks), 6528 (ISN).
+//! PAWS), 2018 and 2883 (SACK), 4987 (SYN cookies), 5961 (blind attacks), 6528 (ISN), 1191, 8201,
+//! 4821 and 5927 (path MTU). docs/tcp.md says what of each.
 
 mod congestion;
 mod conn;
+mod cookies;
 mod extents;
+mod half_open;
 mod handshake;
 mod isn;
 mod reassembly;
 mod receive;
 mod acked;
+mod path_mtu;
 mod replies;
 mod rtt;
 mod send;
@@ -39,6 +43,7 @@ use crate::memory::slab::Slab;
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::tcp::conn::{AckDue, Conn, State};
+use crate::tcp::half_open::HalfOpens;
 use crate::tcp::reassembly::Pieces;
 use crate::tcp::replies::Replies;
 use crate::timer::Wheel;
@@ -50,9 +55,10 @@ use crate::wire::segment::{Flow, Segment};
 pub struct Config {
     /// Addresses and ports we answer for.
     pub listen: Vec<SocketAddr>,
-    /// Connection records, half-open ones and TIME-WAIT included.
+    /// Connection records, TIME-WAIT included.
     pub connections_max: u32,
-    /// Half-open connections; one more makes the oldest go.
+    /// Handshakes under way, which have records of their own; the next ones are answered with SYN
+    /// cookies.
     pub half_open_max: u32,
     /// Records in TIME-WAIT; one more makes the oldest go.
     pub time_wait_max: u32,
@@ -62,6 +68,11 @@ pub struct Config {
     pub pieces: u32,
     /// Random numbers nobody outside knows; the same on all cores of an appliance.
     pub secret: [u64; 2],
+    /// Most bytes of a segment either way, whatever the path can carry: announced as our MSS and kept
+    /// when sending. At least 88 holds.
+    pub mss_max: u16,
+    /// How long a peer may keep its window closed while there is something to send.
+    pub persist_timeout: Micros,
     /// What decides how much may be in flight.
     pub congestion: Algorithm,
     /// Losses are found by time and probed for at the tail (RFC 8985); without it by duplicate
@@ -80,6 +91,8 @@ impl Default for Config {
             receive_window: 65_535,
             pieces: 256,
             secret: [1, 2],
+            mss_max: 1460,
+            persist_timeout: Micros::from_secs(60),
             congestion: Algorithm::Cubic,
             rack_tlp: true,
         }
@@ -167,9 +180,9 @@ pub struct Tcp {
     wheel: Wheel,
     ready: VecDeque<ConnId>,
     replies: Replies,
-    /// Half-open connections, oldest first; some may have gone on since.
-    half_open: VecDeque<ConnId>,
-    half_open_count: u32,
+    half_open: HalfOpens,
+    /// When a SYN cookie was last sent.
+    cookie_at: Option<Micros>,
     /// TIME-WAIT, oldest first; some may be gone.
     time_wait: VecDeque<ConnId>,
     time_wait_count: u32,
@@ -186,13 +199,13 @@ impl Tcp {
         Tcp {
             conns: Slab::new(max),
             // Twice as many as are used: removed entries are swept up in place, without allocating.
-            by_flow: HashMap::with_capacity_and_hasher(max as usize * 2, hasher),
+            by_flow: HashMap::with_capacity_and_hasher(max as usize * 2, hasher.clone()),
             pieces: Pieces::new(config.pieces),
             wheel: Wheel::new(max),
             ready: VecDeque::with_capacity(max as usize * 2),
             replies: Replies::new(),
-            half_open: VecDeque::with_capacity(config.half_open_max as usize * 2),
-            half_open_count: 0,
+            half_open: HalfOpens::new(config.half_open_max, hasher),
+            cookie_at: None,
             time_wait: VecDeque::with_capacity(config.time_wait_max as usize * 2),
             time_wait_count: 0,
             counters,
@@ -202,7 +215,12 @@ impl Tcp {
 
     /// Connections open or half open; TIME-WAIT is not counted.
     pub fn count(&self) -> usize {
-        self.conns.count() - self.time_wait_count as usize
+        self.conns.count() - self.time_wait_count as usize + self.half_open.count()
+    }
+
+    /// Handshakes under way that have a record.
+    pub fn half_open_count(&self) -> usize {
+        self.half_open.count()
     }
 
     /// Records in TIME-WAIT.
@@ -226,18 +244,7 @@ impl Tcp {
             return Verdict::Done;
         }
         self.counters.inc(Metric::TcpSegmentsIn);
-        let flags = segment.flags;
-        // RFC 9293 section 3.10.7.2: LISTEN.
-        if flags.rst {
-            return Verdict::Done;
-        }
-        if flags.ack {
-            return Verdict::Unknown;
-        }
-        if flags.syn {
-            self.on_syn(now, segment);
-        }
-        Verdict::Done
+        self.on_stranger(now, frame, segment)
     }
 
     /// Copies bytes that had come early and are now in order; 0 when there are no more.
@@ -365,10 +372,8 @@ impl Tcp {
         self.by_flow.remove(&conn.flow);
         self.pieces.clear(&mut conn.waiting);
         self.wheel.cancel(id.slot);
-        match conn.state {
-            State::SynReceived => self.half_open_count -= 1,
-            State::TimeWait => self.time_wait_count -= 1,
-            _ => {}
+        if conn.state == State::TimeWait {
+            self.time_wait_count -= 1;
         }
     }
 }

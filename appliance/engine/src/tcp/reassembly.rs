@@ -33,8 +33,18 @@ impl Piece {
 pub(super) struct Waiting {
     first: u32,
     count: u8,
-    /// Where the piece that came last begins: reported first (RFC 2018 section 4).
-    latest: Seq,
+    /// Where the pieces that came last begin, the last one first: reported in this order (RFC 2018
+    /// section 4). Older ones may have been taken since.
+    latest: [Seq; SACKS_MAX],
+}
+
+/// What became of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Inserted {
+    /// Whatever was new of it is kept.
+    pub(super) kept: bool,
+    /// What of it was there already, if it is one run (RFC 2883 section 4.1); empty otherwise.
+    pub(super) twice: (Seq, Seq),
 }
 
 impl Default for Waiting {
@@ -42,7 +52,7 @@ impl Default for Waiting {
         Waiting {
             first: NONE,
             count: 0,
-            latest: Seq(0),
+            latest: [Seq(0); SACKS_MAX],
         }
     }
 }
@@ -92,11 +102,12 @@ impl Pieces {
         &mut self.bytes[at..at + PIECE_BYTES]
     }
 
-    /// Keeps `data`, which begins at `seq`; false when it did not fit (or is longer than a buffer).
+    /// Keeps `data`, which begins at `seq`, unless it does not fit (or is longer than a buffer).
     /// Bytes that are already there win over new ones.
-    pub(super) fn insert(&mut self, waiting: &mut Waiting, seq: Seq, data: &[u8]) -> bool {
+    pub(super) fn insert(&mut self, waiting: &mut Waiting, seq: Seq, data: &[u8]) -> Inserted {
         let mut seq = seq;
         let mut data = data;
+        let mut twice = (seq, seq);
         let mut before = NONE;
         let mut after = waiting.first;
         while let Some(piece) = self.get(after).copied() {
@@ -108,21 +119,67 @@ impl Pieces {
             let held = data.len().min(held as usize);
             data = &data[held..];
             // A payload is shorter than 2^16.
+            let from = seq;
             seq = seq + u32::try_from(held).unwrap_or(0);
+            if held > 0 {
+                twice = (if twice.0 == twice.1 { from } else { twice.0 }, seq);
+            }
             (before, after) = (after, piece.next);
         }
         // Cut what the piece behind holds; what reaches beyond it comes again.
         if let Some(piece) = self.get(after) {
             let room = u32::try_from(piece.seq.since(seq)).unwrap_or(0);
-            data = &data[..data.len().min(room as usize)];
+            let behind = data.len().saturating_sub(room as usize);
+            data = &data[..data.len() - behind];
+            if behind > 0 && twice.0 == twice.1 {
+                let held = piece.length.min(u32::try_from(behind).unwrap_or(0));
+                twice = (piece.seq, piece.seq + held);
+            }
         }
-        if data.is_empty() {
-            return true;
-        }
-        waiting.latest = seq;
-        self.extend(before, seq, data)
+        let kept = data.is_empty()
+            || self.extend(before, seq, data)
             || self.prepend(after, seq, data)
-            || self.put(waiting, before, after, seq, data)
+            || self.put(waiting, before, after, seq, data);
+        if kept {
+            self.note(waiting, if data.is_empty() { twice.0 } else { seq });
+        }
+        Inserted { kept, twice }
+    }
+
+    /// Puts the block around `seq` first among those to report.
+    fn note(&self, waiting: &mut Waiting, seq: Seq) {
+        let block = self.block_at(waiting, seq);
+        let blocks = waiting.latest.map(|seq| self.block_at(waiting, seq));
+        // Those that have become one with it make room first.
+        let same = blocks.iter().position(|other| *other == block);
+        let gone = same.unwrap_or(SACKS_MAX - 1);
+        waiting.latest.copy_within(..gone, 1);
+        waiting.latest[0] = seq;
+    }
+
+    /// The contiguous block that holds `seq`.
+    fn block_at(&self, waiting: &Waiting, seq: Seq) -> Option<(Seq, Seq)> {
+        let mut index = waiting.first;
+        while let Some((from, to, next)) = self.block(index) {
+            if !seq.before(from) && seq.before(to) {
+                return Some((from, to));
+            }
+            index = next;
+        }
+        None
+    }
+
+    /// The contiguous block that begins with piece `index`, and the piece after it.
+    fn block(&self, index: u32) -> Option<(Seq, Seq, u32)> {
+        let first = self.get(index)?;
+        let (from, mut to, mut next) = (first.seq, first.end(), first.next);
+        while let Some(piece) = self.get(next)
+            && piece.seq == to
+        {
+            to = piece.end();
+            next = piece.next;
+        }
+        Some((from, to, next))
     }
 
     /// Adds `data` to the end of the piece `index`, if it touches and fits.
@@ -236,30 +293,35 @@ impl Pieces {
         waiting.count -= 1;
     }
 
-    /// SACK blocks for what waits: the one that changed last first, then from the left.
-    pub(super) fn sacks(&self, waiting: &Waiting) -> [Option<(Seq, Seq)>; SACKS_MAX] {
+    /// SACK blocks to send: `twice` first, unless it is empty (RFC 2883 section 4), then those that
+    /// changed last (RFC 2018 section 4), then from the left.
+    pub(super) fn sacks(
+        &self,
+        waiting: &Waiting,
+        twice: (Seq, Seq),
+    ) -> [Option<(Seq, Seq)>; SACKS_MAX] {
         let mut blocks = [None; SACKS_MAX];
-        let mut used = 1;
-        let mut index = waiting.first;
-        while let Some(piece) = self.get(index) {
-            let from = piece.seq;
-            let mut to = piece.end();
-            index = piece.next;
-            while let Some(piece) = self.get(index)
-                && piece.seq == to
-            {
-                to = piece.end();
-                index = piece.next;
-            }
-            if !waiting.latest.before(from) && waiting.latest.before(to) {
-                blocks[0] = Some((from, to));
-            } else if used < SACKS_MAX {
-                blocks[used] = Some((from, to));
+        let mut used = 0;
+        if twice.0 != twice.1 {
+            blocks[0] = Some(twice);
+            used = 1;
+        }
+        let told = used;
+        let mut put = |block: Option<(Seq, Seq)>| {
+            if block.is_some() && used < SACKS_MAX && !blocks[told..used].contains(&block) {
+                blocks[used] = block;
                 used += 1;
             }
+            used < SACKS_MAX
+        };
+        for seq in waiting.latest {
+            put(self.block_at(waiting, seq));
         }
-        if blocks[0].is_none() {
-            blocks.rotate_left(1);
+        let mut index = waiting.first;
+        while let Some((from, to, next)) = self.block(index)
+            && put(Some((from, to)))
+        {
+            index = next;
         }
         blocks
     }
@@ -285,7 +347,7 @@ mod tests {
             let mut have = vec![false; stream.len()];
             for (at, length) in cuts {
                 let seq = start + at as u32;
-                prop_assert!(pool.insert(&mut waiting, seq, &stream[at..at + length]));
+                prop_assert!(pool.insert(&mut waiting, seq, &stream[at..at + length]).kept);
                 // What reached beyond a piece behind it may have been cut.
                 have[at] = true;
             }
@@ -312,25 +374,61 @@ mod tests {
         let mut pool = Pieces::new(2);
         let mut waiting = Waiting::default();
         for at in (1..=200u32).rev() {
-            assert!(pool.insert(&mut waiting, Seq(at), &[at as u8]));
+            assert!(pool.insert(&mut waiting, Seq(at), &[at as u8]).kept);
         }
         assert_eq!(pool.used(), 1);
         assert_eq!(pool.reach(&waiting, Seq(1)), Seq(201));
         assert_eq!(pool.reach(&waiting, Seq(0)), Seq(0));
     }
 
+    const NONE_TWICE: (Seq, Seq) = (Seq(0), Seq(0));
+
+    fn block(from: u32, to: u32) -> Option<(Seq, Seq)> {
+        Some((Seq(from), Seq(to)))
+    }
+
+    /// RFC 2018 section 4.
     #[test]
-    fn sacks_report_the_latest_first() {
+    fn sacks_report_the_latest_first_and_then_the_ones_before_it() {
         let mut pool = Pieces::new(9);
         let mut waiting = Waiting::default();
-        for at in [10, 20, 30, 40, 20] {
+        for at in [10, 20, 30, 40] {
             pool.insert(&mut waiting, Seq(at), &[0; 5]);
         }
         pool.insert(&mut waiting, Seq(25), &[0; 2]);
-        let block = |from, to| Some((Seq(from), Seq(to)));
         assert_eq!(
-            pool.sacks(&waiting),
-            [block(20, 27), block(10, 15), block(30, 35)]
+            pool.sacks(&waiting, NONE_TWICE),
+            [block(20, 27), block(40, 45), block(30, 35)]
+        );
+        // Two blocks become one: it is told once.
+        pool.insert(&mut waiting, Seq(35), &[0; 5]);
+        assert_eq!(
+            pool.sacks(&waiting, NONE_TWICE),
+            [block(30, 45), block(20, 27), block(10, 15)]
+        );
+    }
+
+    /// RFC 2883 section 4.1 and 4.2.
+    #[test]
+    fn what_comes_twice_is_noticed() {
+        let mut pool = Pieces::new(9);
+        let mut waiting = Waiting::default();
+        let mut insert = |at, length: usize| {
+            let inserted = pool.insert(&mut waiting, Seq(at), &vec![0; length]);
+            assert!(inserted.kept);
+            (inserted.twice.0 != inserted.twice.1).then_some(inserted.twice)
+        };
+        assert_eq!(insert(10, 5), None);
+        assert_eq!(insert(20, 5), None);
+        assert_eq!(insert(11, 3), block(11, 14));
+        assert_eq!(insert(12, 6), block(12, 15));
+        assert_eq!(insert(18, 4), block(20, 22));
+        assert_eq!(insert(30, 5), None);
+        assert_eq!(insert(10, 5), block(10, 15));
+        // The block around it follows.
+        assert_eq!(
+            pool.sacks(&waiting, (Seq(10), Seq(15)))[..2],
+            [block(10, 15), block(10, 25)]
         );
     }
 
@@ -338,11 +436,11 @@ mod tests {
     fn a_full_pool_and_a_greedy_connection_are_refused() {
         let mut pool = Pieces::new(1);
         let mut waiting = Waiting::default();
-        assert!(pool.insert(&mut waiting, Seq(10), &[1]));
-        assert!(!pool.insert(&mut waiting, Seq(20), &[1]));
+        assert!(pool.insert(&mut waiting, Seq(10), &[1]).kept);
+        assert!(!pool.insert(&mut waiting, Seq(20), &[1]).kept);
         let mut pool = Pieces::new(100);
         let mut waiting = Waiting::default();
-        let kept = (0..100u32).filter(|n| pool.insert(&mut waiting, Seq(n * 2), &[1]));
+        let kept = (0..100u32).filter(|n| pool.insert(&mut waiting, Seq(n * 2), &[1]).kept);
         assert_eq!(kept.count(), usize::from(PIECES_MAX));
     }
 }

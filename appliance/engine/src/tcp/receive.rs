@@ -16,7 +16,7 @@ const ACK_EVERY: u8 = 2;
 
 /// Time between two challenge ACKs of a connection (RFC 5961 section 7; a limit of its own for each
 /// connection tells an outsider nothing about the others).
-const CHALLENGE_PERIOD: Micros = Micros::from_millis(500);
+pub(super) const CHALLENGE_PERIOD: Micros = Micros::from_millis(500);
 
 /// Age at which TS.Recent means nothing any more (RFC 7323 section 5.5).
 const TS_RECENT_MAX: Micros = Micros::from_secs(24 * 24 * 3600);
@@ -56,30 +56,29 @@ impl Tcp {
             Judgement::Challenge => return self.challenge(now, id),
             Judgement::Acknowledge => {
                 self.counters.inc(Metric::TcpDuplicates);
+                note_twice(conn, segment);
                 conn.ack_due = AckDue::Now;
                 self.make_ready(id);
                 return Verdict::Done;
             }
             Judgement::Reset => {
-                let opened = conn.state != State::SynReceived;
                 self.counters.inc(Metric::TcpReset);
                 self.remove(id);
-                return if opened {
-                    closed(id, CloseReason::Reset)
-                } else {
-                    Verdict::Done
-                };
+                return closed(id, CloseReason::Reset);
             }
         }
-        let mut receipt = nothing(id);
-        if conn.state == State::SynReceived {
-            if segment.ack != conn.snd_max {
-                self.refuse(segment);
-                return Verdict::Done;
-            }
-            self.establish(now, id, segment);
-            receipt.opened = true;
-        }
+        self.on_accepted(now, frame, segment, nothing(id))
+    }
+
+    /// The rest of the way for a segment that passed the first checks.
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Micros,
+        frame: &[u8],
+        segment: &Segment,
+        mut receipt: Receipt,
+    ) -> Verdict {
+        let id = receipt.id;
         if !self.on_ack(now, id, segment, &mut receipt) {
             // The handshake has just been completed: that has to be told.
             return if receipt.opened {
@@ -88,6 +87,7 @@ impl Tcp {
                 self.challenge(now, id)
             };
         }
+        self.on_progress(id, receipt.acked);
         if self.on_fin_acked(now, id, &mut receipt) {
             return Verdict::Flow(receipt);
         }
@@ -187,6 +187,7 @@ impl Tcp {
             return;
         }
         let payload_at = &segment.payload_at;
+        note_twice(conn, segment);
         // Only what lies in the window (section 3.10.7.4, first): from RCV.NXT to the right edge.
         let skip = payload_at
             .len()
@@ -228,6 +229,9 @@ impl Tcp {
         conn.rcv_nxt = conn.rcv_nxt + low(payload.len());
         conn.delivered = conn.rcv_nxt;
         receipt.data = payload;
+        if conn.dsack.0 != conn.dsack.1 {
+            conn.ack_due = AckDue::Now;
+        }
         if !conn.waiting.is_empty() {
             // A hole was filled, wholly or in part: RFC 5681 section 4.2 wants an ACK at once.
             let reach = self.pieces.reach(&conn.waiting, conn.rcv_nxt);
@@ -251,8 +255,11 @@ impl Tcp {
             return;
         };
         conn.ack_due = AckDue::Now;
-        let kept = self.pieces.insert(&mut conn.waiting, first, payload);
-        self.counters.inc(if kept {
+        let inserted = self.pieces.insert(&mut conn.waiting, first, payload);
+        if inserted.twice.0 != inserted.twice.1 {
+            conn.dsack = inserted.twice;
+        }
+        self.counters.inc(if inserted.kept {
             Metric::TcpOutOfOrder
         } else {
             Metric::TcpOutOfOrderDropped
@@ -285,19 +292,17 @@ impl Tcp {
 /// The checks before the ACK: PAWS, sequence numbers, RST, SYN, and that there is an ACK.
 fn judge(conn: &Conn, now: Micros, segment: &Segment) -> Judgement {
     let flags = segment.flags;
-    // RFC 7323 section 5.3, R1.
-    if let Some((value, _)) = segment.options.timestamps
-        && conn.timestamps
+    let old = conn.timestamps
         && !flags.rst
-        && Seq(value).before(Seq(conn.ts_recent))
-        && now.since(conn.ts_recent_at) < TS_RECENT_MAX
-    {
-        return Judgement::Acknowledge;
-    }
-    if !is_acceptable(conn, segment) {
+        && is_old(segment, conn.ts_recent)
+        && now.since(conn.ts_recent_at) < TS_RECENT_MAX;
+    let window = positive(conn.rcv_edge.since(conn.rcv_nxt));
+    if old || !is_acceptable(conn.rcv_nxt, window, segment) {
         return match flags {
             _ if flags.rst => Judgement::Drop,
-            _ if flags.syn && conn.state != State::SynReceived => Judgement::Challenge,
+            _ if flags.syn => Judgement::Challenge,
+            // Two ends that disagree must not answer each other's ACKs for ever.
+            _ if segment.sequence_length() == 0 => Judgement::Challenge,
             _ => Judgement::Acknowledge,
         };
     }
@@ -320,17 +325,34 @@ fn judge(conn: &Conn, now: Micros, segment: &Segment) -> Judgement {
     }
 }
 
-/// RFC 9293 section 3.10.7.4, first: does any of it lie in the window?
-fn is_acceptable(conn: &Conn, segment: &Segment) -> bool {
-    let window = positive(conn.rcv_edge.since(conn.rcv_nxt));
+/// RFC 9293 section 3.10.7.4, first: does any of it lie in the window of `window` from `rcv_nxt` on?
+pub(super) fn is_acceptable(rcv_nxt: Seq, window: u32, segment: &Segment) -> bool {
     let length = segment.sequence_length();
     if length == 0 {
-        return segment.seq == conn.rcv_nxt || segment.seq.within(conn.rcv_nxt, window);
+        return segment.seq == rcv_nxt || segment.seq.within(rcv_nxt, window);
     }
     let last = segment.seq + (length - 1);
-    let spans = segment.seq.before(conn.rcv_nxt) && last.after(conn.rcv_nxt);
-    window > 0
-        && (segment.seq.within(conn.rcv_nxt, window) || last.within(conn.rcv_nxt, window) || spans)
+    let spans = segment.seq.before(rcv_nxt) && last.after(rcv_nxt);
+    window > 0 && (segment.seq.within(rcv_nxt, window) || last.within(rcv_nxt, window) || spans)
+}
+
+/// RFC 7323 section 5.3, R1 (PAWS): the timestamp lies before `recent`.
+pub(super) fn is_old(segment: &Segment, recent: u32) -> bool {
+    let timestamps = segment.options.timestamps;
+    timestamps.is_some_and(|(value, _)| Seq(value).before(Seq(recent)))
+}
+
+/// Payload that lies before RCV.NXT came before: the next ACK says so (RFC 2883 section 4).
+fn note_twice(conn: &mut Conn, segment: &Segment) {
+    let end = segment.seq + low(segment.payload_at.len());
+    let end = if end.after(conn.rcv_nxt) {
+        conn.rcv_nxt
+    } else {
+        end
+    };
+    if segment.seq.before(end) {
+        conn.dsack = (segment.seq, end);
+    }
 }
 
 /// Payload lengths fit 16 bits.
@@ -338,7 +360,7 @@ fn low(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(0)
 }
 
-fn nothing(id: ConnId) -> Receipt {
+pub(super) fn nothing(id: ConnId) -> Receipt {
     Receipt {
         id,
         opened: false,

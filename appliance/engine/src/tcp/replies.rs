@@ -1,6 +1,6 @@
-//! RSTs: to segments of connections that do not exist, and for connections we abort. They have no
-//! record to wait in, so they wait here; a full queue drops them, which costs a stranger one more
-//! try.
+//! Segments that have no connection to wait in: SYN-ACKs, RSTs to segments of connections that do not
+//! exist, and RSTs for connections we abort. They wait here; a full queue drops them, which costs
+//! whoever waits for one another try.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use crate::wire::emit::{Header, emit};
 use crate::wire::segment::{Flags, Flow, Link, Options, Segment};
 use crate::wire::seq::Seq;
 
-/// RSTs that wait at once: a few receive batches.
+/// Replies that wait at once: a few receive batches.
 const REPLIES_MAX: usize = 512;
 
 /// The queue of one core.
@@ -75,7 +75,7 @@ impl Tcp {
         !self.replies.queue.is_empty()
     }
 
-    /// Sends the RSTs that wait, as far as there is room.
+    /// Sends the replies that wait, as far as there is room.
     pub fn send_replies(&mut self, port: &mut impl Port) {
         while let Some(reply) = self.replies.queue.front() {
             if !port.send(|buffer| emit(buffer, reply, 0, |_| true)) {

@@ -1,11 +1,12 @@
-//! What happens by the clock: retransmission and persist timer, delayed ACKs, FIN-WAIT-2, TIME-WAIT.
+//! What happens by the clock: retransmission and persist timer, delayed ACKs, the limits of closing
+//! states, TIME-WAIT, and handshakes.
 //!
 //! A record has one entry in the wheel, for the first of its deadlines. A deadline that moves away
 //! leaves the entry where it is: it fires, finds nothing due and is set anew.
 
 use crate::metrics::catalog::Metric;
 use crate::tcp::conn::{AckDue, Conn, State};
-use crate::tcp::{CloseReason, Tcp};
+use crate::tcp::{CloseReason, Tcp, path_mtu, replies};
 use crate::units::{ConnId, Micros};
 
 /// How long a connection whose peer does not finish is kept (Linux: tcp_fin_timeout).
@@ -18,8 +19,14 @@ const TIME_WAIT: Micros = Micros::from_secs(60);
 /// 4.2.3.5 wants 100 or more).
 const TIMEOUTS_MAX: u8 = 10;
 
-/// The same for the answer to a SYN: about a minute (Linux: tcp_synack_retries).
-const SYN_TIMEOUTS_MAX: u8 = 5;
+/// Timeouts without progress after which a peer is gone even if it answers (RFC 9293 section 3.8.3,
+/// R2; Linux: tcp_retries2).
+const RETRIES_MAX: u8 = 15;
+
+/// How long a connection that we have closed may take to send what is left and its FIN, and the
+/// peer to acknowledge it: FIN-WAIT-1, CLOSING and LAST-ACK together. RFC 9293 section 3.8.3 wants
+/// 100 seconds or more before giving up.
+const CLOSING_MAX: Micros = Micros::from_secs(120);
 
 impl Tcp {
     /// Acts on one deadline that has passed. Call until it answers none; what it gives is a
@@ -41,6 +48,7 @@ impl Tcp {
             self.arm(id);
         }
         self.end_time_waits(now);
+        self.repeat_syn_acks(now);
         None
     }
 
@@ -50,6 +58,7 @@ impl Tcp {
         self.wheel
             .poll_at()
             .min(waiting.map_or(Micros::NEVER, |conn| conn.state_at))
+            .min(self.half_open.poll_at())
     }
 
     /// Sees to it that the wheel fires in time for `id`.
@@ -69,28 +78,21 @@ impl Tcp {
 
     /// The two deadlines that may end a connection.
     fn on_deadlines(&mut self, now: Micros, id: ConnId) -> Option<CloseReason> {
+        let persist_timeout = self.config.persist_timeout;
         let conn = self.conns.get_mut(id)?;
-        if conn.state == State::FinWait2 && conn.state_at <= now {
-            self.counters.inc(Metric::TcpTimedOut);
-            self.remove(id);
-            return Some(CloseReason::TimedOut);
+        if conn.state_at <= now {
+            return self.give_up(id, Metric::TcpClosingTimedOut);
         }
         if conn.rto_at > now {
             return None;
         }
         conn.rto_at = Micros::NEVER;
+        if is_stalled(conn, now, persist_timeout) {
+            return self.give_up(id, Metric::TcpPersistTimedOut);
+        }
         conn.silent += 1;
-        let half_open = conn.state == State::SynReceived;
-        if conn.silent
-            > if half_open {
-                SYN_TIMEOUTS_MAX
-            } else {
-                TIMEOUTS_MAX
-            }
-        {
-            self.counters.inc(Metric::TcpTimedOut);
-            self.remove(id);
-            return (!half_open).then_some(CloseReason::TimedOut);
+        if conn.silent > TIMEOUTS_MAX || conn.rtt.timeouts() >= RETRIES_MAX {
+            return self.give_up(id, Metric::TcpTimedOut);
         }
         if is_persisting(conn) {
             conn.probe = true;
@@ -99,8 +101,34 @@ impl Tcp {
             time_out(conn);
         }
         conn.rtt.back_off();
+        self.suspect_black_hole(id);
         self.make_ready(id);
         None
+    }
+
+    /// Ends a connection by the clock. The peer is told, in case it is there.
+    fn give_up(&mut self, id: ConnId, metric: Metric) -> Option<CloseReason> {
+        let conn = self.conns.get(id)?;
+        let reset = replies::reset(conn.flow, conn.link, conn.snd_nxt, Some(conn.rcv_nxt));
+        self.replies.push(reset, &self.counters);
+        self.counters.inc(metric);
+        self.remove(id);
+        Some(CloseReason::TimedOut)
+    }
+
+    /// After an acceptable acknowledgment, which `acked` something or only opened the window, or not
+    /// even that.
+    pub(super) fn on_progress(&mut self, id: ConnId, acked: bool) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if conn.stalled_at != Micros::NEVER && (conn.outstanding() == 0 || !conn.is_closed_window())
+        {
+            conn.stalled_at = Micros::NEVER;
+        }
+        if acked && conn.mss_before != 0 {
+            path_mtu::settle(conn, &self.counters);
+        }
     }
 
     /// The connection has nothing more to say and keeps its record only to answer late segments.
@@ -160,19 +188,41 @@ impl Tcp {
 
 /// Whether the timer is the persist timer: there is something to send and no window for it.
 fn is_persisting(conn: &Conn) -> bool {
-    conn.state != State::SynReceived && conn.has_unsent() && conn.in_flight() == 0
+    conn.has_unsent() && conn.in_flight() == 0
+}
+
+/// Whether the peer, alive, has kept its window closed for as long as it may (RFC 9293 section
+/// 3.8.6.1 lets it, RFC 6429 lets us end that). Its silence is no proof of that: the window may be
+/// open by now, and `TIMEOUTS_MAX` is for those who stay silent.
+fn is_stalled(conn: &mut Conn, now: Micros, limit: Micros) -> bool {
+    if !conn.is_closed_window() {
+        return false;
+    }
+    if conn.stalled_at == Micros::NEVER {
+        conn.stalled_at = now;
+    }
+    conn.silent == 0 && now.since(conn.stalled_at) >= limit
 }
 
 /// RFC 6298 section 5.4 to 5.7: everything from SND.UNA on is taken for lost.
 fn time_out(conn: &mut Conn) {
-    if conn.state == State::SynReceived {
-        conn.ack_due = AckDue::Now;
-        return;
-    }
     let flight = super::conn::positive(conn.snd_max.since(conn.snd_una));
     conn.congestion
         .on_timeout(flight, conn.mss, conn.rtt.timeouts() == 0);
     conn.snd_nxt = conn.snd_una;
     conn.timed = None;
     conn.resend = false;
+}
+
+impl Conn {
+    /// Sees to it that a connection we have closed ends some time.
+    pub(super) fn limit_closing(&mut self, now: Micros) {
+        let closing = matches!(
+            self.state,
+            State::FinWait1 | State::Closing | State::LastAck
+        );
+        if closing && self.state_at == Micros::NEVER {
+            self.state_at = now + CLOSING_MAX;
+        }
+    }
 }

@@ -42,6 +42,8 @@ pub enum Drop {
     IpChecksum,
     /// TCP checksum.
     TcpChecksum,
+    /// ICMP checksum.
+    IcmpChecksum,
     /// Impossible header fields.
     BadHeader,
     /// An address nobody can have.
@@ -57,6 +59,7 @@ impl Drop {
             Drop::Fragment => Metric::WireFragment,
             Drop::IpChecksum => Metric::WireIpChecksum,
             Drop::TcpChecksum => Metric::WireTcpChecksum,
+            Drop::IcmpChecksum => Metric::WireIcmpChecksum,
             Drop::BadHeader => Metric::WireBadHeader,
             Drop::BadSource => Metric::WireBadSource,
         }
@@ -64,15 +67,25 @@ impl Drop {
 }
 
 /// The IP layer of a frame.
-struct Packet {
-    source: IpAddr,
-    destination: IpAddr,
-    /// Where the TCP segment lies in the frame.
-    segment_at: Range<usize>,
+pub(super) struct Packet {
+    pub(super) protocol: IpProtocol,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    /// Where the TCP segment or ICMP message lies in the frame.
+    pub(super) payload_at: Range<usize>,
 }
 
 /// Reads one frame, from the Ethernet header on.
 pub fn parse(frame: &[u8]) -> Result<Segment, Drop> {
+    let (link, packet) = parse_packet(frame)?;
+    if packet.protocol != IpProtocol::Tcp {
+        return Err(Drop::NotTcp);
+    }
+    parse_tcp(frame, link, &packet)
+}
+
+/// Ethernet and IP.
+pub(super) fn parse_packet(frame: &[u8]) -> Result<(Link, Packet), Drop> {
     let (link, protocol, ip_at) = parse_link(frame)?;
     let ip = &frame[ip_at..];
     let packet = match protocol {
@@ -80,13 +93,18 @@ pub fn parse(frame: &[u8]) -> Result<Segment, Drop> {
         EthernetProtocol::Ipv6 => parse_ipv6(ip, ip_at)?,
         _ => return Err(Drop::NotTcp),
     };
-    parse_tcp(frame, link, &packet)
+    Ok((link, packet))
 }
 
 fn parse_link(frame: &[u8]) -> Result<(Link, EthernetProtocol, usize), Drop> {
     let ethernet = EthernetFrame::new_checked(frame).map_err(|_| Drop::Short)?;
     let EthernetAddress(peer_mac) = ethernet.src_addr();
     let EthernetAddress(local_mac) = ethernet.dst_addr();
+    // TCP speaks to one host: what went to all, or claims to come from all, is not answered (RFC
+    // 1122 section 3.3.6, RFC 9293 section 3.10.7.2 MUST-57).
+    if !ethernet.src_addr().is_unicast() || !ethernet.dst_addr().is_unicast() {
+        return Err(Drop::BadSource);
+    }
     let mut link = Link {
         peer_mac,
         local_mac,
@@ -117,9 +135,6 @@ fn parse_ipv4(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     if packet.more_frags() || packet.frag_offset() != 0 {
         return Err(Drop::Fragment);
     }
-    if packet.next_header() != IpProtocol::Tcp {
-        return Err(Drop::NotTcp);
-    }
     let (source, destination) = (packet.src_addr(), packet.dst_addr());
     if !is_peer_v4(source) || source == destination {
         return Err(Drop::BadSource);
@@ -129,11 +144,11 @@ fn parse_ipv4(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     }
     // Ethernet pads short frames: the packet's own length counts.
     let end = usize::from(packet.total_len());
-    let segment_at = at + header..at + end;
     Ok(Packet {
+        protocol: packet.next_header(),
         source: source.into(),
         destination: destination.into(),
-        segment_at,
+        payload_at: at + header..at + end,
     })
 }
 
@@ -141,7 +156,7 @@ fn parse_ipv4(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
 fn is_peer_v4(source: Ipv4Addr) -> bool {
     !source.is_multicast()
         && !source.is_broadcast()
-        && !source.is_unspecified()
+        && source.octets()[0] != 0
         && !source.is_loopback()
 }
 
@@ -153,10 +168,8 @@ fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     if packet.version() != 6 {
         return Err(Drop::BadHeader);
     }
-    match packet.next_header() {
-        IpProtocol::Tcp => {}
-        IpProtocol::Ipv6Frag => return Err(Drop::Fragment),
-        _ => return Err(Drop::NotTcp),
+    if packet.next_header() == IpProtocol::Ipv6Frag {
+        return Err(Drop::Fragment);
     }
     let (source, destination) = (packet.src_addr(), packet.dst_addr());
     if !is_peer_v6(source) || source == destination {
@@ -166,11 +179,11 @@ fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
         return Err(Drop::BadHeader);
     }
     let end = HEADER + usize::from(packet.payload_len());
-    let segment_at = at + HEADER..at + end;
     Ok(Packet {
+        protocol: packet.next_header(),
         source: source.into(),
         destination: destination.into(),
-        segment_at,
+        payload_at: at + HEADER..at + end,
     })
 }
 
@@ -181,7 +194,7 @@ fn is_peer_v6(source: Ipv6Addr) -> bool {
 
 /// RFC 9293 section 3.1.
 fn parse_tcp(frame: &[u8], link: Link, packet: &Packet) -> Result<Segment, Drop> {
-    let bytes = frame.get(packet.segment_at.clone()).ok_or(Drop::Short)?;
+    let bytes = frame.get(packet.payload_at.clone()).ok_or(Drop::Short)?;
     let tcp = TcpPacket::new_checked(bytes).map_err(|_| Drop::Short)?;
     let pseudo = checksum::pseudo_header(packet.source, packet.destination, bytes.len());
     if checksum::fold(checksum::add(pseudo, checksum::sum(bytes))) != 0xffff {
@@ -210,7 +223,7 @@ fn parse_tcp(frame: &[u8], link: Link, packet: &Packet) -> Result<Segment, Drop>
         flags,
         window: tcp.window_len(),
         options: parse_options(&bytes[20..header]),
-        payload_at: packet.segment_at.start + header..packet.segment_at.end,
+        payload_at: packet.payload_at.start + header..packet.payload_at.end,
     })
 }
 

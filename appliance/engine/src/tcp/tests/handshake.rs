@@ -144,32 +144,41 @@ fn a_reset_ends_a_half_open_connection() {
 }
 
 #[test]
-fn the_oldest_half_open_connection_makes_room() {
+fn handshakes_take_no_players_record_and_a_full_table_of_players_drops_syns() {
     let mut peer = Peer::new();
-    for port in 1..=6 {
+    for port in 1..=4 {
         peer.remote.set_port(port);
         peer.send(SYN, ISS, Seq(0), b"");
     }
-    assert_eq!(peer.see().len(), 4);
-    assert_eq!(
-        (peer.tcp.count(), peer.count(Metric::TcpSynDropped)),
-        (4, 2)
-    );
+    peer.see();
+    assert_eq!((peer.tcp.count(), peer.tcp.conns.count()), (4, 0));
+    for port in 11..=18 {
+        peer.remote.set_port(port);
+        peer.opened = 0;
+        peer.connect(Options::default());
+    }
+    peer.remote.set_port(19);
+    peer.send(SYN, ISS, Seq(0), b"");
+    peer.see_nothing();
+    assert_eq!(peer.count(Metric::TcpSynDropped), 1);
 }
 
+/// A handshake that began while there was room and ends when there is none is told so.
 #[test]
-fn a_full_table_drops_syns_and_counts_them() {
-    let mut config = config();
-    config.half_open_max = 100;
-    let mut peer = Peer::with(config);
-    for port in 1..=9 {
+fn the_last_ack_of_one_too_many_is_refused() {
+    let mut peer = Peer::new();
+    peer.remote.set_port(9);
+    peer.send(SYN, ISS, Seq(0), b"");
+    let late = peer.see_one().segment.seq;
+    for port in 11..=18 {
         peer.remote.set_port(port);
-        peer.send(SYN, ISS, Seq(0), b"");
+        peer.opened = 0;
+        peer.connect(Options::default());
     }
-    assert_eq!(
-        (peer.see().len(), peer.count(Metric::TcpSynDropped)),
-        (8, 1)
-    );
+    peer.remote.set_port(9);
+    peer.send(ACK, ISS + 1, late + 1, b"");
+    assert!(peer.see_one().segment.flags.rst);
+    assert_eq!((peer.tcp.half_open_count(), peer.tcp.conns.count()), (0, 8));
 }
 
 #[test]

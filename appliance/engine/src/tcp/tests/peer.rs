@@ -306,7 +306,7 @@ impl Peer {
     pub(super) fn assert_empty(&self) {
         assert_eq!(self.tcp.count(), 0);
         assert_eq!(self.tcp.pieces.used(), 0);
-        assert_eq!(self.tcp.half_open_count, 0);
+        assert_eq!(self.tcp.half_open_count(), 0);
         assert_eq!(self.tcp.by_flow.len(), self.tcp.conns.count());
     }
 }

@@ -65,7 +65,13 @@ fn a_timeout_sends_the_same_bytes_again_and_backs_off() {
     peer.place(1_500);
     assert_eq!(peer.see().len(), 2);
     let again = peer.wait(7_000);
-    assert!(again.iter().all(|(_, one)| one.payload == stream(0, 1_000)));
+    // From the second timeout on in smaller segments: it may be a black hole.
+    assert_eq!(again[0].1.payload, stream(0, 1_000));
+    assert!(
+        again
+            .iter()
+            .all(|(_, one)| stream(0, 1_000).starts_with(&one.payload))
+    );
     let at: Vec<u64> = again.iter().map(|(at, _)| *at).collect();
     // The handshake took no time: RTO 200 ms, then twice as long each time.
     assert_eq!(at.len(), 5, "{at:?}");

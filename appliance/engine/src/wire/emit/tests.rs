@@ -50,10 +50,15 @@ fn header() -> impl Strategy<Value = Header> {
         any::<[u8; 6]>(),
         prop::option::of(any::<u16>()),
     )
-        .prop_map(|(peer_mac, local_mac, vlan)| Link {
-            peer_mac,
-            local_mac,
-            vlan,
+        .prop_map(|(mut peer_mac, mut local_mac, vlan)| {
+            // Stations, not groups.
+            peer_mac[0] &= !1;
+            local_mac[0] &= !1;
+            Link {
+                peer_mac,
+                local_mac,
+                vlan,
+            }
         });
     let flow = (any::<bool>(), 1u16.., 1u16..).prop_map(|(v4, local, remote)| {
         let (ours, theirs): (IpAddr, IpAddr) = if v4 {
@@ -243,6 +248,15 @@ fn each_reason_has_its_own_name() {
     assert_eq!(changed(&|f| (f[21] = 1, mend(f)).1), Err(Drop::Fragment));
     assert_eq!(changed(&|f| (f[26] = 127, mend(f)).1), Err(Drop::BadSource));
     assert_eq!(changed(&|f| (f[30] = 224, mend(f)).1), Err(Drop::BadHeader));
+    assert_eq!(changed(&|f| (f[26] = 0, mend(f)).1), Err(Drop::BadSource));
+    // RFC 1122 section 3.3.6: sent to all stations, or from all of them.
+    assert_eq!(changed(&|f| f[..6].fill(0xff)), Err(Drop::BadSource));
+    assert_eq!(changed(&|f| f[6] |= 1), Err(Drop::BadSource));
+    // LAND: from our own address.
+    assert_eq!(
+        changed(&|f| (f.copy_within(30..34, 26), mend(f)).1),
+        Err(Drop::BadSource)
+    );
     assert_eq!(changed(&|f| f[50] ^= 1), Err(Drop::TcpChecksum));
     assert_eq!(
         changed(&|f| (f[16..18].copy_from_slice(&[0, 30]), mend(f)).1),
