@@ -78,7 +78,6 @@ impl Pieces {
     }
 
     /// Buffers in use.
-    #[cfg(test)]
     pub(super) fn used(&self) -> usize {
         self.pieces.len() - self.free.len()
     }
