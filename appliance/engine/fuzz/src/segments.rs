@@ -381,7 +381,7 @@ impl World {
             return;
         };
         // What the sessions do: never more than may leave now, so that what waits can be coalesced.
-        if length == 0 || self.tcp.outstanding(id) > 200_000 {
+        if length == 0 || self.tcp.outstanding(id) > 60_000 {
             return;
         }
         if self.tcp.place(id, source, length) {
@@ -441,8 +441,14 @@ impl World {
                     break;
                 }
                 self.fill_holes(index);
-                self.behave(index);
-                self.turn(true);
+                for _ in 0..20 {
+                    let before = self.tcp.outstanding(id);
+                    self.behave(index);
+                    self.turn(true);
+                    if self.model.id(index) != Some(id) || self.tcp.outstanding(id) == before {
+                        break;
+                    }
+                }
                 self.now = self.now + Micros::from_millis(500);
                 self.turn(true);
                 self.model.check(&self.tcp);

@@ -219,6 +219,15 @@ impl Pieces {
         0
     }
 
+    /// Gives back the pieces that end at or before `seq`.
+    pub(super) fn drop_before(&mut self, waiting: &mut Waiting, seq: Seq) {
+        while let Some(piece) = self.get(waiting.first).copied()
+            && !piece.end().after(seq)
+        {
+            self.drop_first(waiting);
+        }
+    }
+
     /// Gives everything back.
     pub(super) fn clear(&mut self, waiting: &mut Waiting) {
         while !waiting.is_empty() {

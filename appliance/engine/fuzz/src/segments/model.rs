@@ -579,7 +579,10 @@ fn check_sent(peer: &mut Peer, segment: &Segment, payload: &[u8]) {
     );
     let end = segment.seq + length;
     let bare = length == 0 && !segment.flags.fin;
-    assert!(!end.after(if bare { conn.sent_end } else { conn.end }), "sends what was not placed");
+    assert!(
+        !end.after(if bare { conn.sent_end } else { conn.end }),
+        "sends what was not placed"
+    );
     if segment.flags.fin {
         assert!(
             conn.finishing && end == conn.end,
@@ -654,6 +657,8 @@ fn check_told(peer: &mut Peer, segment: &Segment, receive_window: u32) {
 
 /// The peer gets a segment.
 fn see(peer: &mut Peer, segment: &Segment) {
+    // What was acknowledged without having come will not come again.
+    peer.seen = peer.seen.max(peer.acked);
     let length = segment.sequence_length();
     if length > 0 {
         peer.got.push((segment.seq, segment.seq + length));
