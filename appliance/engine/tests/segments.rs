@@ -65,5 +65,15 @@ macro_rules! scripts {
 }
 
 scripts! {
+    handshake
+    options
     receive
+    sack
+    recovery
+    timeout
+    window
+    close
+    time_wait
+    attacks
+    timestamps
 }

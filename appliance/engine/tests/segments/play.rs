@@ -84,7 +84,6 @@ struct Play {
     current: usize,
     seen: VecDeque<Seen>,
     log: Vec<String>,
-    window: u16,
 }
 
 /// Plays `case`; what fails is told with its line, what was expected, what came, and all before.
@@ -216,7 +215,6 @@ impl Play {
             current: 0,
             seen: VecDeque::new(),
             log: Vec::new(),
-            window: 65_535,
         })
     }
 
@@ -543,10 +541,10 @@ impl Play {
         let now = self.now;
         let options = self.options(shape);
         if let Some(window) = shape.window {
-            self.window = window;
+            self.peer().window = window;
         }
-        let window = self.window;
         let peer = self.peer();
+        let window = peer.window;
         let base = peer.base_in();
         let header = Header {
             link: Link {
@@ -565,7 +563,7 @@ impl Play {
             options,
         };
         let length = (shape.to - shape.from) as usize;
-        let mut frame = vec![0; 1_600];
+        let mut frame = vec![0; 120 + length];
         let length = emit(&mut frame, &header, length, |out| {
             // Byte 0 of the stream has the number after the SYN.
             for (at, out) in (shape.from + i64::from(!shape.flags.syn) * -1..).zip(out) {
