@@ -9,9 +9,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/run .ci/setup .ci/test bench/demo.sh
+SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test bench/demo.sh
 
-.PHONY: setup demo run test lint bench
+.PHONY: setup demo run test lint bench fuzz rfc
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -42,3 +42,12 @@ lint: setup
 bench: setup
 	cargo build --release -p bench
 	"$$CARGO_TARGET_DIR/release/swarm" --help
+
+# FUZZ_SECONDS (60) for each fuzz target; prints the executions. Not a part of `make test`, which replays
+# the committed corpus.
+fuzz: setup
+	.ci/fuzz
+
+# Which section of which RFC is tested where.
+rfc:
+	@.ci/rfc

@@ -228,6 +228,11 @@ impl Tcp {
         self.time_wait_count
     }
 
+    /// Buffers that hold bytes which came out of order.
+    pub fn pieces_used(&self) -> usize {
+        self.pieces.used()
+    }
+
     /// The other end of a connection.
     pub fn remote(&self, id: ConnId) -> Option<SocketAddr> {
         self.conns.get(id).map(|conn| conn.flow.remote)

@@ -88,7 +88,6 @@ impl Pieces {
     }
 
     /// Buffers in use.
-    #[cfg(test)]
     pub(super) fn used(&self) -> usize {
         self.pieces.len() - self.free.len()
     }
@@ -275,6 +274,15 @@ impl Pieces {
             self.drop_first(waiting);
         }
         0
+    }
+
+    /// Gives back the pieces that end at or before `seq`.
+    pub(super) fn drop_before(&mut self, waiting: &mut Waiting, seq: Seq) {
+        while let Some(piece) = self.get(waiting.first).copied()
+            && !piece.end().after(seq)
+        {
+            self.drop_first(waiting);
+        }
     }
 
     /// Gives everything back.

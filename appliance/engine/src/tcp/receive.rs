@@ -233,6 +233,9 @@ impl Tcp {
             conn.ack_due = AckDue::Now;
         }
         if !conn.waiting.is_empty() {
+            // What this segment held too is void: a SACK block begins above the ACK (RFC 2018
+            // section 3).
+            self.pieces.drop_before(&mut conn.waiting, conn.rcv_nxt);
             // A hole was filled, wholly or in part: RFC 5681 section 4.2 wants an ACK at once.
             let reach = self.pieces.reach(&conn.waiting, conn.rcv_nxt);
             receipt.reassembled = reach != conn.rcv_nxt;
