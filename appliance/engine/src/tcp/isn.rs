@@ -38,13 +38,15 @@ pub(super) fn low(value: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn differs_by_flow_and_secret_and_rises_with_time() {
         let flow = |port| Flow {
             local: "10.0.0.1:80".parse().unwrap(),
-            remote: ([10, 0, 0, 2], port).into(),
+            remote: SocketAddr::from(([10, 0, 0, 2], port)).into(),
         };
         let isn = |secret, port, now| initial_sequence(secret, &flow(port), Micros(now));
         assert_ne!(isn([1, 2], 5, 0), isn([1, 2], 6, 0));

@@ -48,7 +48,7 @@ use crate::tcp::reassembly::Pieces;
 use crate::tcp::replies::Replies;
 use crate::timer::Wheel;
 use crate::units::{ConnId, Micros};
-use crate::wire::segment::{Flow, Segment};
+use crate::wire::segment::{Endpoint, Flow, Segment};
 
 /// Sizes and addresses.
 #[derive(Debug, Clone)]
@@ -174,6 +174,8 @@ pub enum Sent {
 #[derive(Debug)]
 pub struct Tcp {
     config: Config,
+    /// The addresses of `config.listen`.
+    listen: Vec<Endpoint>,
     conns: Slab<Conn>,
     by_flow: HashMap<Flow, u32, ahash::RandomState>,
     pieces: Pieces,
@@ -209,6 +211,7 @@ impl Tcp {
             time_wait: VecDeque::with_capacity(config.time_wait_max as usize * 2),
             time_wait_count: 0,
             counters,
+            listen: config.listen.iter().copied().map(Endpoint::from).collect(),
             config,
         }
     }
@@ -235,7 +238,7 @@ impl Tcp {
 
     /// The other end of a connection.
     pub fn remote(&self, id: ConnId) -> Option<SocketAddr> {
-        self.conns.get(id).map(|conn| conn.flow.remote)
+        self.conns.get(id).map(|conn| conn.flow.remote.into())
     }
 
     /// Takes one segment and the frame it was read from.
@@ -244,7 +247,7 @@ impl Tcp {
             self.counters.inc(Metric::TcpSegmentsIn);
             return self.on_segment(now, slot, frame, segment);
         }
-        if !self.config.listen.contains(&segment.flow.local) {
+        if !self.listen.contains(&segment.flow.local) {
             self.counters.inc(Metric::WireNotOurs);
             return Verdict::Done;
         }

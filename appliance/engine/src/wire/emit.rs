@@ -76,9 +76,10 @@ pub fn emit(
 }
 
 fn emit_link(frame: &mut [u8], header: &Header) {
-    let protocol = match header.flow.local {
-        std::net::SocketAddr::V4(_) => EthernetProtocol::Ipv4,
-        std::net::SocketAddr::V6(_) => EthernetProtocol::Ipv6,
+    let protocol = if header.flow.local.is_ipv4() {
+        EthernetProtocol::Ipv4
+    } else {
+        EthernetProtocol::Ipv6
     };
     let mut ethernet = EthernetFrame::new_unchecked(&mut *frame);
     ethernet.set_src_addr(EthernetAddress(header.link.local_mac));

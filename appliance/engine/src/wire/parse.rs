@@ -175,7 +175,7 @@ fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     if !is_peer_v6(source) || source == destination {
         return Err(Drop::BadSource);
     }
-    if destination.is_multicast() {
+    if destination.is_multicast() || destination.to_ipv4_mapped().is_some() {
         return Err(Drop::BadHeader);
     }
     let end = HEADER + usize::from(packet.payload_len());
@@ -187,9 +187,13 @@ fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
     })
 }
 
-/// Whether a host could have sent from `source` (RFC 4291 section 2.7).
+/// Whether a host could have sent from `source` (RFC 4291 section 2.7). An IPv4-mapped address
+/// means an IPv4 host to this program and must not come from the wire (RFC 4291 section 2.5.5.2).
 fn is_peer_v6(source: Ipv6Addr) -> bool {
-    !source.is_multicast() && !source.is_unspecified() && !source.is_loopback()
+    !source.is_multicast()
+        && !source.is_unspecified()
+        && !source.is_loopback()
+        && source.to_ipv4_mapped().is_none()
 }
 
 /// RFC 9293 section 3.1.
@@ -215,8 +219,8 @@ fn parse_tcp(frame: &[u8], link: Link, packet: &Packet) -> Result<Segment, Drop>
     Ok(Segment {
         link,
         flow: Flow {
-            local: SocketAddr::new(packet.destination, tcp.dst_port()),
-            remote: SocketAddr::new(packet.source, tcp.src_port()),
+            local: SocketAddr::new(packet.destination, tcp.dst_port()).into(),
+            remote: SocketAddr::new(packet.source, tcp.src_port()).into(),
         },
         seq: Seq(tcp.seq_number().0.cast_unsigned()),
         ack: Seq(tcp.ack_number().0.cast_unsigned()),

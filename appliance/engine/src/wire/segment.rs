@@ -1,7 +1,9 @@
 //! A TCP segment as plain data: what [`super::parse`] gives and [`super::emit`] takes.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::wire::seq::Seq;
 
@@ -16,14 +18,81 @@ pub struct Link {
     pub vlan: Option<u16>,
 }
 
+/// An address and a port in 18 bytes, where a `SocketAddr` takes 32: every connection record has two.
+/// IPv4 is kept as an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2); [`super::parse`] lets no
+/// such address in from the wire, so the two families never meet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    address: [u8; 16],
+    port: u16,
+}
+
+impl Endpoint {
+    /// The address.
+    #[inline]
+    pub fn ip(self) -> IpAddr {
+        Ipv6Addr::from(self.address).to_canonical()
+    }
+
+    /// The port.
+    #[inline]
+    pub fn port(self) -> u16 {
+        self.port
+    }
+
+    /// Whether the address is of IPv4.
+    #[inline]
+    pub fn is_ipv4(self) -> bool {
+        self.address[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::from(*self).fmt(f)
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    #[inline]
+    fn from(address: SocketAddr) -> Endpoint {
+        let mapped = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Endpoint {
+            address: mapped.octets(),
+            port: address.port(),
+        }
+    }
+}
+
+impl From<Endpoint> for SocketAddr {
+    #[inline]
+    fn from(endpoint: Endpoint) -> SocketAddr {
+        SocketAddr::new(endpoint.ip(), endpoint.port)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Endpoint, AddrParseError> {
+        text.parse::<SocketAddr>().map(Endpoint::from)
+    }
+}
+
 /// Both ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Our address and port.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// Theirs.
-    pub remote: SocketAddr,
+    pub remote: Endpoint,
 }
+
+// Part of every connection record (docs/memory.md).
+const _: () = assert!(size_of::<Flow>() == 36);
 
 /// The control bits this engine knows (RFC 9293 section 3.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,5 +159,22 @@ impl Segment {
         // A frame's payload fits 16 bits.
         let payload = u32::try_from(self.payload_at.len()).unwrap_or(0);
         payload + u32::from(self.flags.syn) + u32::from(self.flags.fin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_the_address_it_was_made_from() {
+        for text in ["10.0.0.1:80", "[2001:db8::1]:443", "[::]:1", "0.0.0.0:0"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let endpoint = Endpoint::from(address);
+            assert_eq!(SocketAddr::from(endpoint), address);
+            assert_eq!(endpoint.is_ipv4(), address.is_ipv4());
+            assert_eq!(text.parse(), Ok(endpoint));
+            assert_eq!(format!("{endpoint:?}"), text);
+        }
     }
 }

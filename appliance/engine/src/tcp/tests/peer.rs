@@ -168,7 +168,7 @@ impl Peer {
             "[2001:db8::1]:8000"
         };
         let flow = Flow {
-            local: self.remote,
+            local: self.remote.into(),
             remote: ours.parse().unwrap(),
         };
         let header = Header {

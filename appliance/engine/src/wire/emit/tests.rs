@@ -74,8 +74,8 @@ fn header() -> impl Strategy<Value = Header> {
             )
         };
         Flow {
-            local: SocketAddr::new(ours, local),
-            remote: SocketAddr::new(theirs, remote),
+            local: SocketAddr::new(ours, local).into(),
+            remote: SocketAddr::new(theirs, remote).into(),
         }
     });
     let bits = (
@@ -262,6 +262,27 @@ fn each_reason_has_its_own_name() {
         changed(&|f| (f[16..18].copy_from_slice(&[0, 30]), mend(f)).1),
         Err(Drop::Short)
     );
+}
+
+/// RFC 4291 section 2.5.5.2: to this program an IPv4-mapped address is an IPv4 host, so one that
+/// comes from the wire would be taken for somebody else.
+#[test]
+fn mapped_addresses_do_not_come_from_the_wire() {
+    let mut header = plain();
+    header.flow = Flow {
+        local: "[2001:db8::7]:1000".parse().unwrap(),
+        remote: "[2001:db8::1]:8000".parse().unwrap(),
+    };
+    let good = frame(&header, b"hello");
+    assert!(parse(&good).is_ok());
+    // Changing the source from 2001:db8::7 to ::ffff:0:7 and the like is noticed before the checksum.
+    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+    let mut frame = good.clone();
+    frame[22..34].copy_from_slice(&mapped);
+    assert_eq!(parse(&frame).map(|_| ()), Err(Drop::BadSource));
+    let mut frame = good.clone();
+    frame[38..50].copy_from_slice(&mapped);
+    assert_eq!(parse(&frame).map(|_| ()), Err(Drop::BadHeader));
 }
 
 #[test]
