@@ -114,8 +114,8 @@ fn parse_quoted(outer: &Packet, mtu: u32, bytes: &[u8]) -> Result<TooBig, Drop> 
     let &[a, b, c, d, s1, s2, s3, s4]: &[u8; QUOTED_TCP] = tcp.ok_or(Drop::Short)?;
     Ok(TooBig {
         flow: Flow {
-            local: SocketAddr::new(source, u16::from_be_bytes([a, b])),
-            remote: SocketAddr::new(destination, u16::from_be_bytes([c, d])),
+            local: SocketAddr::new(source, u16::from_be_bytes([a, b])).into(),
+            remote: SocketAddr::new(destination, u16::from_be_bytes([c, d])).into(),
         },
         seq: Seq(u32::from_be_bytes([s1, s2, s3, s4])),
         mtu,

@@ -5,7 +5,6 @@
 //! the case. Bytes are checked without being written: byte n of either stream is [`byte`] of n.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use engine::metrics::catalog::{ALL, METRICS};
 use engine::metrics::counters::Counters;
@@ -15,7 +14,7 @@ use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Ve
 use engine::units::{ConnId, Micros};
 use engine::wire::emit::{Header, emit};
 use engine::wire::parse::parse;
-use engine::wire::segment::{Flags, Flow, Link, Options, Segment};
+use engine::wire::segment::{Endpoint, Flags, Flow, Link, Options, Segment};
 use engine::wire::seq::Seq;
 
 use super::parse::{Action, Case, Shape, Step, Written};
@@ -44,8 +43,8 @@ fn byte(position: u64) -> u8 {
 /// A client and its connection.
 #[derive(Debug)]
 struct Peer {
-    remote: SocketAddr,
-    local: SocketAddr,
+    remote: Endpoint,
+    local: Endpoint,
     iss: Seq,
     /// The engine's.
     their_iss: Option<Seq>,
@@ -152,10 +151,10 @@ impl Peer {
         } else {
             ("10.0.0.1:8000", "192.0.2.7:40000")
         };
-        let mut remote: SocketAddr = remote.parse().unwrap();
+        let mut remote: std::net::SocketAddr = remote.parse().unwrap();
         remote.set_port(40_000 + number);
         Peer {
-            remote,
+            remote: remote.into(),
             local: local.parse().unwrap(),
             iss: ISS,
             their_iss: None,

@@ -7,7 +7,7 @@ use engine::tcp::{CloseReason, Config, Receipt, Source, Tcp};
 use engine::units::{ConnId, Micros};
 use engine::wire::emit::{Header, emit};
 use engine::wire::parse::parse;
-use engine::wire::segment::{Flags, Flow, Link, Options, Segment};
+use engine::wire::segment::{Endpoint, Flags, Flow, Link, Options, Segment};
 use engine::wire::seq::Seq;
 
 /// Smallest segment the engine agrees to (CVE-2019-11479).
@@ -70,8 +70,8 @@ struct Conn {
 /// One client.
 #[derive(Debug)]
 pub(super) struct Peer {
-    local: SocketAddr,
-    remote: SocketAddr,
+    local: Endpoint,
+    remote: Endpoint,
     /// After the highest number sent.
     pub(super) next: Seq,
     /// The highest acknowledgment number of an accepted segment.
@@ -112,8 +112,8 @@ impl Peer {
         // Soon wraps.
         let next = Seq(0xffff_f000);
         Peer {
-            local,
-            remote,
+            local: local.into(),
+            remote: remote.into(),
             next,
             acked: Seq(0),
             timestamp: 1_000,
@@ -273,7 +273,7 @@ impl Model {
         assert!(tcp.time_wait_count() <= self.time_wait_max);
         for peer in &self.peers {
             let Some(conn) = &peer.conn else { continue };
-            assert_eq!(tcp.remote(conn.id), Some(peer.remote));
+            assert_eq!(tcp.remote(conn.id), Some(peer.remote.into()));
             let left = tcp.outstanding(conn.id);
             let acked = conn.end - left;
             assert!(
