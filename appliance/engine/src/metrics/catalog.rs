@@ -84,7 +84,16 @@ catalog! {
     TcpSegmentsOut "tcp_segments_out" Counter "TCP segments sent";
     TcpBytesOut "tcp_bytes_out" Counter "Payload bytes sent, retransmissions included";
     TcpRetransmits "tcp_retransmits" Counter "Segments sent again";
-    TcpFastRetransmits "tcp_fast_retransmits" Counter "Losses found by duplicate acknowledgements";
+    TcpFastRetransmits "tcp_fast_retransmits" Counter "Losses found by what arrived later (RACK, duplicate acknowledgements)";
+    TcpBytesLost "tcp_bytes_lost" Counter "Payload bytes found lost that way";
+    TcpTailProbes "tcp_tail_probes" Counter "Tail loss probes that repeated what had been sent (RFC 8985)";
+    TcpTailProbesNeedless "tcp_tail_probes_needless" Counter "Tail loss probes for what had arrived, as the peer's DSACK says";
+    TcpBundles "tcp_bundles" Counter "Segments of new data that took along what was unacknowledged before it";
+    TcpUndone "tcp_recoveries_undone" Counter "Repairs that were needless and taken back (RFC 3522, RFC 3708)";
+    TcpDsacksIn "tcp_dsacks_in" Counter "Duplicates the peers reported (RFC 2883), bundles not counted";
+    TcpEcnMarks "tcp_ecn_marks_in" Counter "Segments received with a mark of congestion (RFC 3168)";
+    TcpEcnReductions "tcp_ecn_reductions" Counter "Windows reduced for a mark that the peer echoed";
+    TcpFlightPoolFull "tcp_flight_pool_full" Counter "Segments sent without a record of their own, because a core's pool was empty";
     TcpTimeouts "tcp_rto_timeouts" Counter "Retransmission timeouts";
     TcpProbes "tcp_zero_window_probes" Counter "Zero-window probes sent";
     TcpOutOfOrder "tcp_out_of_order" Counter "Segments queued out of order";

@@ -1,14 +1,51 @@
-//! The acknowledgment and window fields of a segment (RFC 9293 section 3.10.7.4, fifth).
+//! The acknowledgment and window fields of a segment (RFC 9293 section 3.10.7.4, fifth), and what
+//! follows from them, in this order: what has arrived, what that says of the round trip, whether a
+//! repair was needless or is finished, what is lost, how wide the window is, when to look again.
 
 use crate::metrics::catalog::Metric;
-use crate::tcp::congestion::Action;
+use crate::metrics::counters::Counters;
+use crate::tcp::congestion::Growth;
 use crate::tcp::conn::{Conn, positive};
-use crate::tcp::{Receipt, Tcp};
+use crate::tcp::flight::{Flights, Sent};
+use crate::tcp::moment::{Deadline, StampMs};
+use crate::tcp::probe::{self, Answer};
+use crate::tcp::rack::DUPLICATES;
+use crate::tcp::recovery::Phase;
+use crate::tcp::{Config, Receipt, Tcp};
 use crate::units::{ConnId, Micros};
 use crate::wire::segment::Segment;
+use crate::wire::seq::Seq;
 
 /// Longest time a timestamp echo is believed to measure.
 const ECHO_MS_MAX: u32 = 60_000;
+
+/// What one acknowledgement said.
+#[derive(Debug, Clone, Copy)]
+struct News {
+    /// Bytes acknowledged in order.
+    acked: u32,
+    /// Bytes that are now known to have arrived.
+    delivered: u32,
+    /// Bytes in flight before it, and how many of them in the network.
+    flight: u32,
+    /// The peer reported a duplicate (RFC 2883) that was not made on purpose.
+    dsack: bool,
+    /// It says nothing but where the peer is.
+    duplicate: bool,
+    /// Age of the timestamp that came back.
+    echo_us: Option<u32>,
+    /// The record sent first of those that have arrived in order and were sent once.
+    oldest: Option<Sent>,
+}
+
+/// What a connection is updated with.
+struct Parts<'a> {
+    now: Micros,
+    conn: &'a mut Conn,
+    flights: &'a mut Flights,
+    config: &'a Config,
+    counters: &'a Counters,
+}
 
 impl Tcp {
     /// False when the segment acknowledges what was never sent, or long ago (RFC 5961 section 5).
@@ -19,7 +56,15 @@ impl Tcp {
         segment: &Segment,
         receipt: &mut Receipt,
     ) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Tcp {
+            conns,
+            flights,
+            extents,
+            config,
+            counters,
+            ..
+        } = self;
+        let Some(conn) = conns.get_mut(id) else {
             return false;
         };
         let ack = segment.ack;
@@ -34,22 +79,28 @@ impl Tcp {
             && !segment.seq.after(conn.last_ack)
         {
             conn.ts_recent = value;
-            conn.ts_recent_at = now;
+            conn.ts_recent_at = StampMs::of(now);
         }
         let window = u32::from(segment.window) << conn.snd_scale.unwrap_or(0);
-        let action = if ack.after(conn.snd_una) {
+        if ack.after(conn.snd_una) {
             receipt.acked = true;
-            acknowledge(conn, now, segment)
-        } else if is_duplicate(conn, segment, window) {
-            let flight = positive(conn.snd_max.since(conn.snd_una));
-            conn.congestion.on_duplicate(conn.snd_max, flight, conn.mss)
-        } else {
-            Action::None
-        };
-        if action == Action::Resend {
-            conn.resend = true;
-            self.counters.inc(Metric::TcpFastRetransmits);
+            // Our FIN takes a number but no byte.
+            let bytes = positive(ack.since(conn.snd_una)) - u32::from(ack.after(conn.snd_end));
+            extents.drop_front(&mut conn.queue, bytes);
         }
+        let mut parts = Parts {
+            now,
+            conn,
+            flights,
+            config,
+            counters,
+        };
+        let reports = segment.options.sacks.iter().any(Option::is_some);
+        if ack.after(parts.conn.snd_una) || parts.conn.in_flight() > 0 || reports {
+            let news = take(&mut parts, segment, window);
+            react(&mut parts, segment, &news);
+        }
+        let conn = parts.conn;
         // Only a newer segment may change the window.
         if conn.snd_wl1.before(segment.seq)
             || conn.snd_wl1 == segment.seq && !ack.before(conn.snd_wl2)
@@ -60,11 +111,73 @@ impl Tcp {
             conn.snd_wl1 = segment.seq;
             conn.snd_wl2 = ack;
         }
-        if conn.resend || conn.has_unsent() {
+        if conn.flight.lost() > 0 || conn.has_unsent() {
             self.make_ready(id);
         }
         true
     }
+}
+
+/// Takes note of what has arrived (RFC 9293, RFC 2018, RFC 8985 section 6.2 step 1 to 3).
+fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
+    let Parts {
+        now, conn, flights, ..
+    } = parts;
+    let (now, ack, una) = (*now, segment.ack, conn.snd_una);
+    let mut news = News {
+        acked: 0,
+        delivered: 0,
+        flight: conn.in_flight(),
+        dsack: false,
+        duplicate: is_duplicate(conn, segment, window),
+        echo_us: echo_us(conn, now, segment),
+        oldest: None,
+    };
+    let rack = &mut conn.rack;
+    if ack.after(una) {
+        news.acked = positive(ack.since(una));
+        news.delivered = flights.on_cumulative(&mut conn.flight, una, ack, |sent| {
+            rack.on_delivered(now, &sent, news.echo_us);
+            if !sent.resent && news.oldest.is_none() {
+                news.oldest = Some(sent);
+            }
+        });
+        conn.snd_una = ack;
+        conn.snd_nxt = conn.snd_nxt.max(ack);
+        conn.probe = false;
+        conn.recovery.duplicates = 0;
+    }
+    if !conn.sack {
+        return news;
+    }
+    let mut blocks = segment.options.sacks.iter().flatten().copied();
+    let (first, second) = (blocks.next(), blocks.next());
+    if let Some((from, to)) = first
+        && is_dsack(conn.snd_una, (from, to), second)
+    {
+        // What was sent twice on purpose is no news.
+        news.dsack = to.after(conn.bundled);
+    }
+    for (from, to) in segment.options.sacks.iter().flatten().copied() {
+        // Blocks outside what is in flight are old or made up.
+        if from.before(to) && from.after(conn.snd_una) && !to.after(conn.snd_nxt) {
+            let rack = &mut conn.rack;
+            news.delivered += flights.on_sack(&mut conn.flight, conn.snd_una, (from, to), |sent| {
+                rack.on_delivered(now, &sent, news.echo_us);
+            });
+        }
+    }
+    news
+}
+
+/// RFC 2883 section 4: the first block lies below the acknowledgment, or inside the second block.
+fn is_dsack(una: Seq, (from, to): (Seq, Seq), second: Option<(Seq, Seq)>) -> bool {
+    if !from.before(to) {
+        return false;
+    }
+    let inside =
+        second.is_some_and(|(start, end)| !from.before(start) && !to.after(end) && from.after(una));
+    !to.after(una) || inside
 }
 
 /// RFC 5681 section 2. The answer to a window probe is none: nothing is in flight then.
@@ -75,43 +188,247 @@ fn is_duplicate(conn: &Conn, segment: &Segment, window: u32) -> bool {
         && window == conn.snd_wnd
 }
 
-/// New data was acknowledged.
-fn acknowledge(conn: &mut Conn, now: Micros, segment: &Segment) -> Action {
-    let ack = segment.ack;
-    let flight = positive(conn.snd_max.since(conn.snd_una));
-    let acked = positive(ack.since(conn.snd_una));
-    // Our FIN takes a number but no byte.
-    let bytes = acked - u32::from(ack.after(conn.snd_end));
-    conn.extents.drop_front(bytes);
-    conn.snd_una = ack;
-    conn.snd_nxt = conn.snd_nxt.max(ack);
-    conn.probe = false;
-    conn.resend = false;
-    measure(conn, now, segment);
-    conn.rtt.end_back_off();
-    // RFC 6298 section 5.2 and 5.3.
-    conn.rto_at = if conn.snd_una == conn.snd_max {
-        Micros::NEVER
-    } else {
-        now + conn.rtt.rto()
-    };
-    conn.congestion.on_ack(ack, acked, flight, conn.mss)
+/// How long ago the timestamp was sent that comes back now (RFC 7323 section 4.1).
+fn echo_us(conn: &Conn, now: Micros, segment: &Segment) -> Option<u32> {
+    let (_, echo) = segment.options.timestamps.filter(|_| conn.timestamps)?;
+    let span_ms = conn.ts_now(now).wrapping_sub(echo);
+    (span_ms < ECHO_MS_MAX).then_some(span_ms * 1_000)
 }
 
-/// One measurement of the round trip: by the timed segment, to the microsecond; or, when that one
-/// had to be sent again, by the timestamp it echoes (RFC 7323 section 4.1).
-fn measure(conn: &mut Conn, now: Micros, segment: &Segment) {
-    match (conn.timed, segment.options.timestamps) {
-        (Some((seq, at)), _) if !segment.ack.before(seq) => {
-            conn.timed = None;
-            conn.rtt.measure(now.since(at));
+/// Acts on the news.
+fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
+    if news.acked > 0 {
+        measure(parts.conn, parts.now, news);
+        parts.conn.rtt.end_back_off();
+    }
+    undo(parts, segment, news);
+    let conn = &mut *parts.conn;
+    if news.dsack {
+        parts.counters.inc(Metric::TcpDsacksIn);
+        conn.rack.on_dsack(conn.snd_una, conn.snd_nxt);
+    }
+    if !conn.recovery.is_open() && !conn.snd_una.before(conn.recovery.point) {
+        end_recovery(conn);
+    }
+    on_tail_probe(parts, news);
+    let lost = find_losses(parts, news);
+    if lost > 0 {
+        on_lost(parts, lost, news);
+    }
+    on_congestion_echo(parts, segment, news);
+    set_window(parts, lost, news);
+    set_timers(parts, news);
+}
+
+/// One measurement of the round trip: of the segment that waited longest and was sent once (RFC 6298
+/// section 3), or else by the timestamp that came back.
+fn measure(conn: &mut Conn, now: Micros, news: &News) {
+    let by_time = news.oldest.map(|sent| sent.sent_at.age_us(now));
+    if let Some(span_us) = by_time.or(news.echo_us) {
+        conn.rtt.measure(span_us);
+    }
+}
+
+/// A repair that was needless (RFC 3522, RFC 3708): nothing was lost, only late.
+fn undo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
+    let Parts {
+        conn,
+        flights,
+        counters,
+        ..
+    } = parts;
+    let echo = segment.options.timestamps.filter(|_| conn.timestamps);
+    let late = news.acked > 0 && echo.is_some_and(|(_, echo)| conn.recovery.is_echo_older(echo));
+    let twice = news.dsack && conn.recovery.on_dsack();
+    if late || twice {
+        let (window, threshold) = conn.recovery.undo();
+        conn.congestion.undo(window, threshold);
+        flights.unmark_lost(&mut conn.flight);
+        counters.inc(Metric::TcpUndone);
+    }
+}
+
+fn end_recovery(conn: &mut Conn) {
+    if conn.recovery.phase == Phase::Fast {
+        // RFC 6937 section 3.1.
+        conn.congestion
+            .set_window(conn.congestion.threshold(), conn.mss());
+        conn.rack.on_recovered();
+    }
+    conn.recovery.end();
+}
+
+/// RFC 8985 section 7.4.
+fn on_tail_probe(parts: &mut Parts<'_>, news: &News) {
+    let conn = &mut *parts.conn;
+    match conn.tail.on_ack(
+        conn.snd_una,
+        news.dsack,
+        news.duplicate && news.delivered == 0,
+    ) {
+        Answer::None => {}
+        Answer::Needless => parts.counters.inc(Metric::TcpTailProbesNeedless),
+        Answer::Repaired if conn.recovery.is_open() => {
+            let mss = conn.mss();
+            conn.lossy_at = Some(StampMs::of(parts.now));
+            conn.congestion
+                .on_loss(parts.config.congestion, news.flight, mss);
+            let window = conn.congestion.window().min(conn.congestion.threshold());
+            conn.congestion.set_window(window, mss);
         }
-        (None, Some((_, echo))) if conn.timestamps => {
-            let span_ms = conn.ts_now(now).wrapping_sub(echo);
-            if span_ms < ECHO_MS_MAX {
-                conn.rtt.measure(Micros::from_millis(u64::from(span_ms)));
+        Answer::Repaired => {}
+    }
+}
+
+/// Marks what is lost; gives the bytes.
+fn find_losses(parts: &mut Parts<'_>, news: &News) -> u32 {
+    let Parts {
+        now, conn, flights, ..
+    } = parts;
+    if conn.sack && parts.config.rack_tlp {
+        return find_losses_by_time(*now, conn, flights);
+    }
+    let recovering = !conn.recovery.is_open();
+    if conn.sack {
+        // RFC 6675 section 4, IsLost: three segments beyond the first hole have arrived.
+        let enough = conn.flight.sacked_count() >= DUPLICATES;
+        let highest = conn.rack.highest();
+        return match enough && !recovering || recovering && news.acked > 0 {
+            true if conn.flight.sacked() > 0 => {
+                flights.mark_lost(&mut conn.flight, conn.snd_una, |sent| {
+                    !sent.resent && sent.end.before(highest)
+                })
+            }
+            _ => 0,
+        };
+    }
+    if news.duplicate {
+        conn.recovery.duplicates = conn.recovery.duplicates.saturating_add(1);
+    }
+    // RFC 5681 section 3.2; RFC 6582 section 3.2 step 3: a partial ACK shows the next hole.
+    let una = conn.snd_una;
+    let first_is_lost = match conn.recovery.phase {
+        Phase::Open => conn.recovery.duplicates == DUPLICATES,
+        Phase::Fast => news.acked > 0 && conn.in_flight() > 0,
+        Phase::Timeout => false,
+    };
+    if first_is_lost {
+        flights.mark_lost(&mut conn.flight, una, |sent| sent.start == una)
+    } else {
+        0
+    }
+}
+
+/// RACK (RFC 8985 section 6.2 step 5); sets the timer that looks again.
+pub(super) fn find_losses_by_time(now: Micros, conn: &mut Conn, flights: &mut Flights) -> u32 {
+    let smoothed_us = conn.rtt.smoothed_us().unwrap_or(0);
+    let recovering = !conn.recovery.is_open();
+    let (lost, wait_us) = conn.rack.detect(
+        now,
+        (flights, &mut conn.flight, conn.snd_una),
+        recovering,
+        smoothed_us,
+    );
+    if let Some(wait_us) = wait_us {
+        conn.tail.armed = false;
+        conn.loss_at = Deadline::of(now + Micros(wait_us.into()));
+    } else if !conn.tail.armed {
+        conn.loss_at = Deadline::NEVER;
+    }
+    lost
+}
+
+/// `lost` bytes have just been found lost.
+fn on_lost(parts: &mut Parts<'_>, lost: u32, news: &News) {
+    begin_recovery(parts.now, parts.conn, parts.config, news.flight);
+    parts.counters.inc(Metric::TcpFastRetransmits);
+    parts.counters.add(Metric::TcpBytesLost, lost.into());
+}
+
+/// A loss was found in time, with `flight` bytes unacknowledged: unless one is being repaired, the
+/// threshold goes down and recovery begins.
+pub(super) fn begin_recovery(now: Micros, conn: &mut Conn, config: &Config, flight: u32) {
+    conn.lossy_at = Some(StampMs::of(now));
+    conn.tail.cancel();
+    if !conn.recovery.is_open() {
+        return;
+    }
+    let before = (conn.congestion.window(), conn.congestion.threshold());
+    conn.recovery
+        .begin(Phase::Fast, conn.snd_nxt, flight, before);
+    conn.congestion
+        .on_loss(config.congestion, flight, conn.mss());
+    let mss = conn.mss();
+    let first = conn.pipe() + mss;
+    conn.congestion
+        .set_window(first.min(before.0.max(mss)), mss);
+}
+
+/// The peer says that the path marked something (RFC 3168 section 6.1.2): as a loss, once a round
+/// trip, but with nothing to repair.
+fn on_congestion_echo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
+    let conn = &mut *parts.conn;
+    let marked = conn.ecn.agreed && segment.flags.ece && conn.recovery.is_open();
+    if !marked || conn.snd_una.before(conn.recovery.point) {
+        return;
+    }
+    parts.counters.inc(Metric::TcpEcnReductions);
+    let mss = conn.mss();
+    conn.congestion
+        .on_loss(parts.config.congestion, news.flight, mss);
+    let window = conn.congestion.window().min(conn.congestion.threshold());
+    conn.congestion.set_window(window, mss);
+    conn.recovery.point = conn.snd_nxt;
+    conn.ecn.reduced = true;
+}
+
+fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
+    let conn = &mut *parts.conn;
+    let mss = conn.mss();
+    if conn.recovery.phase == Phase::Fast {
+        let pipe = conn.pipe();
+        // Each duplicate of a peer without SACK is a segment that has arrived.
+        let delivered = match news.delivered {
+            0 if news.duplicate && !conn.sack => mss,
+            delivered => delivered,
+        };
+        let progress = news.acked > 0 && lost == 0;
+        let threshold = conn.congestion.threshold();
+        let window = conn
+            .recovery
+            .window(pipe, threshold, delivered, mss, progress);
+        conn.congestion.set_window(window, mss);
+    } else if news.acked > 0 {
+        let growth = Growth {
+            now: parts.now,
+            acked: news.acked,
+            una: conn.snd_una,
+            nxt: conn.snd_nxt,
+            flight: news.flight,
+            rtt_us: conn.rtt.smoothed_us().unwrap_or(0),
+            mss,
+            careful: conn.recovery.phase == Phase::Timeout,
+        };
+        conn.congestion.on_acked(parts.config.congestion, &growth);
+    }
+}
+
+/// RFC 6298 section 5.2 and 5.3; RFC 8985 section 7.2.
+fn set_timers(parts: &mut Parts<'_>, news: &News) {
+    let Parts { now, conn, .. } = parts;
+    if conn.in_flight() == 0 {
+        conn.loss_at = Deadline::NEVER;
+        conn.tail.armed = false;
+        conn.rto_at = Deadline::NEVER;
+    } else if news.delivered > 0 {
+        if news.acked > 0 {
+            conn.rto_at = Deadline::of(*now + conn.rtt.rto());
+        }
+        if parts.config.rack_tlp {
+            let reordering = conn.loss_at.is_set() && !conn.tail.armed;
+            if !reordering {
+                probe::schedule(conn, *now);
             }
         }
-        _ => {}
     }
 }

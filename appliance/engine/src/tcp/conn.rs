@@ -2,8 +2,13 @@
 //! control and the timers add.
 
 use crate::tcp::congestion::Congestion;
-use crate::tcp::extents::Extents;
+use crate::tcp::extents::Queue;
+use crate::tcp::flight::Flight;
+use crate::tcp::moment::{Deadline, StampMs};
+use crate::tcp::probe::TailProbe;
+use crate::tcp::rack::Rack;
 use crate::tcp::reassembly::Waiting;
+use crate::tcp::recovery::Recovery;
 use crate::tcp::rtt::Rtt;
 use crate::units::Micros;
 use crate::wire::segment::{Flow, Link};
@@ -75,7 +80,7 @@ pub(super) struct Conn {
     pub(super) timestamp_offset: u32,
     /// TS.Recent, and when it was taken.
     pub(super) ts_recent: u32,
-    pub(super) ts_recent_at: Micros,
+    pub(super) ts_recent_at: StampMs,
     /// SACK was negotiated.
     pub(super) sack: bool,
     /// Shift of the windows the peer sends; none without the option.
@@ -83,16 +88,16 @@ pub(super) struct Conn {
     /// Shift of ours.
     pub(super) rcv_scale: u8,
     /// Most payload bytes of a segment, timestamps considered.
-    pub(super) mss: u32,
+    pub(super) mss: u16,
     /// MSS before it was lowered on suspicion of a black hole; 0 otherwise. And the timeouts since.
     pub(super) mss_before: u16,
     pub(super) mss_tries: u8,
 
-    /// SND.UNA; the extents begin here.
+    /// SND.UNA; queue and flight begin here.
     pub(super) snd_una: Seq,
-    /// SND.NXT: what is sent next. A timeout sets it back to SND.UNA.
+    /// SND.NXT: what is sent next for the first time.
     pub(super) snd_nxt: Seq,
-    /// The highest SND.NXT there was: what may be acknowledged.
+    /// What may be acknowledged: SND.NXT, or after the byte of a window probe.
     pub(super) snd_max: Seq,
     /// After the last byte placed.
     pub(super) snd_end: Seq,
@@ -102,61 +107,92 @@ pub(super) struct Conn {
     pub(super) snd_wl2: Seq,
     /// MAX.SND.WND (RFC 5961 section 5).
     pub(super) snd_wnd_max: u32,
-    pub(super) extents: Extents,
+    /// Where the bytes from SND.UNA on are read.
+    pub(super) queue: Queue,
+    /// What was sent and is not acknowledged.
+    pub(super) flight: Flight,
     /// FIN goes out behind the last byte placed.
     pub(super) finishing: bool,
-    pub(super) congestion: Congestion,
-    /// The segment at SND.UNA has to be sent again now.
-    pub(super) resend: bool,
     /// One byte (or what fits) has to be sent into a closed or tiny window now.
     pub(super) probe: bool,
 
+    pub(super) congestion: Congestion,
+    pub(super) recovery: Recovery,
+    pub(super) rack: Rack,
+    pub(super) tail: TailProbe,
+    pub(super) ecn: Ecn,
+    /// When a loss was last found; losses are what `send` bundles against.
+    pub(super) lossy_at: Option<StampMs>,
+    /// Up to here bytes have been sent twice on purpose: a DSACK below says nothing.
+    pub(super) bundled: Seq,
+
     pub(super) rtt: Rtt,
-    /// The byte whose acknowledgement is timed, and since when (Karn: never one sent twice).
-    pub(super) timed: Option<(Seq, Micros)>,
-    /// When data was last sent.
-    pub(super) sent_at: Micros,
     /// Retransmission or persist timer.
-    pub(super) rto_at: Micros,
+    pub(super) rto_at: Deadline,
+    /// Reordering window or tail probe.
+    pub(super) loss_at: Deadline,
     /// Delayed-ACK timer.
-    pub(super) ack_at: Micros,
+    pub(super) ack_at: Deadline,
     /// The time to close is over, or FIN-WAIT-2, or TIME-WAIT.
     pub(super) state_at: Micros,
+    /// The next burst may go out.
+    pub(super) pace_at: Deadline,
     /// What the wheel has for this record; may be earlier than needed.
-    pub(super) wheel_at: Micros,
-    /// When the next challenge ACK may be sent.
-    pub(super) challenge_at: Micros,
+    pub(super) wheel_at: Deadline,
+    /// When the last challenge ACK was sent.
+    pub(super) challenged_at: Option<StampMs>,
     /// Since when the window has been closed while there was something to send.
-    pub(super) stalled_at: Micros,
+    pub(super) stalled_at: Option<StampMs>,
     /// Timeouts since the peer said anything.
     pub(super) silent: u8,
     /// On the ready list.
     pub(super) ready: bool,
 }
 
+/// Explicit congestion notification (RFC 3168 section 6.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ecn {
+    /// Both sides agreed to it in the handshake.
+    pub(super) agreed: bool,
+    /// The path marked something; said until the peer answers with CWR.
+    pub(super) echo: bool,
+    /// The window was reduced for a mark; said once.
+    pub(super) reduced: bool,
+}
+
 impl Conn {
-    /// The first of the three timers.
-    pub(super) fn deadline(&self) -> Micros {
-        self.rto_at.min(self.ack_at).min(self.state_at)
+    /// The first of the timers.
+    pub(super) fn deadline(&self, now: Micros) -> Micros {
+        let timers = [self.rto_at, self.loss_at, self.ack_at, self.pace_at];
+        let due = timers.into_iter().map(|timer| timer.micros(now));
+        due.fold(self.state_at, Micros::min)
     }
 
-    /// Sequence numbers in flight.
+    /// Sequence numbers sent and not acknowledged.
     pub(super) fn in_flight(&self) -> u32 {
         positive(self.snd_nxt.since(self.snd_una))
     }
 
-    /// Sequence numbers that were sent and not acknowledged, whatever is sent again.
+    /// Sequence numbers that were sent and not acknowledged, window probes included.
     pub(super) fn flight_max(&self) -> u32 {
         positive(self.snd_max.since(self.snd_una))
     }
 
-    /// Segments were too big for the path: everything in flight goes again, in smaller ones. No sign
-    /// of congestion (RFC 1191 section 6.5).
-    pub(super) fn on_mss_lowered(&mut self, mss: u32) {
-        self.mss = mss;
-        self.snd_nxt = self.snd_una;
-        self.timed = None;
-        self.resend = false;
+    /// Of those in flight, the ones that are in the network as far as is known (RFC 6675 section 4:
+    /// pipe).
+    pub(super) fn pipe(&self) -> u32 {
+        let gone = self.flight.sacked() + self.flight.lost() + self.duplicates_bytes();
+        self.in_flight().saturating_sub(gone)
+    }
+
+    /// Without SACK each duplicate ACK means a segment that has arrived (RFC 5681 section 3.2).
+    fn duplicates_bytes(&self) -> u32 {
+        u32::from(self.recovery.duplicates) * self.mss()
+    }
+
+    /// Most payload bytes of a segment.
+    pub(super) fn mss(&self) -> u32 {
+        self.mss.into()
     }
 
     /// Bytes placed and not acknowledged.
@@ -179,9 +215,11 @@ impl Conn {
         self.finishing && self.snd_una == self.snd_end + 1
     }
 
-    /// Bytes that may be in flight: the smaller of both windows.
-    pub(super) fn send_window(&self) -> u32 {
-        self.snd_wnd.min(self.congestion.window(self.mss))
+    /// Bytes that may go out beyond SND.NXT: what both windows leave.
+    pub(super) fn room(&self) -> u32 {
+        let edge = self.snd_una + self.snd_wnd;
+        let offered = positive(edge.since(self.snd_nxt));
+        offered.min(self.congestion.window().saturating_sub(self.pipe()))
     }
 
     /// Whether an ACK has more to tell than a number.
@@ -192,7 +230,7 @@ impl Conn {
     /// Whether the peer's window is too small for a segment worth sending (RFC 9293 section
     /// 3.8.6.2.1).
     pub(super) fn is_closed_window(&self) -> bool {
-        self.snd_wnd < self.mss.min(self.snd_wnd_max / 2).max(1)
+        self.snd_wnd < self.mss().min(self.snd_wnd_max / 2).max(1)
     }
 
     /// Our timestamp clock: milliseconds (RFC 7323 section 5.4).

@@ -79,6 +79,7 @@ pub(super) fn check(secret: [u64; 2], now: Micros, segment: &Segment) -> Option<
         window_scale: None,
         sack: false,
         timestamps: None,
+        ecn: false,
     };
     if let Some((value, echo)) = segment.options.timestamps {
         let scale = echo & SCALE_MASK;

@@ -8,11 +8,16 @@
 use crate::metrics::catalog::Metric;
 use crate::port::FRAME_BYTES_MAX;
 use crate::tcp::congestion::Congestion;
-use crate::tcp::conn::{AckDue, Conn, State};
-use crate::tcp::extents::Extents;
+use crate::tcp::conn::{AckDue, Conn, Ecn, State};
+use crate::tcp::extents::Queue;
+use crate::tcp::flight::Flight;
 use crate::tcp::half_open::HalfOpen;
+use crate::tcp::moment::{Deadline, StampMs};
+use crate::tcp::probe::TailProbe;
+use crate::tcp::rack::Rack;
 use crate::tcp::reassembly::Waiting;
 use crate::tcp::receive::{CHALLENGE_PERIOD, is_acceptable, is_old, nothing};
+use crate::tcp::recovery::Recovery;
 use crate::tcp::rtt::Rtt;
 use crate::tcp::{Tcp, Verdict, cookies, isn};
 use crate::units::Micros;
@@ -54,6 +59,8 @@ pub(super) struct Offer {
     pub(super) sack: bool,
     /// The peer's timestamp, if it has them.
     pub(super) timestamps: Option<u32>,
+    /// Explicit congestion notification (RFC 3168 section 6.1.1).
+    pub(super) ecn: bool,
 }
 
 impl Offer {
@@ -69,6 +76,7 @@ impl Offer {
             window_scale: options.window_scale,
             sack: options.sack_permitted,
             timestamps: options.timestamps.map(|(value, _)| value),
+            ecn: segment.flags.ece && segment.flags.cwr,
         }
     }
 }
@@ -157,6 +165,11 @@ impl Tcp {
                 sack: false,
                 ..offer
             },
+        };
+        // Nor is there one for this.
+        let offer = Offer {
+            ecn: false,
+            ..offer
         };
         let clock = isn::timestamp(now, isn::timestamp_offset(secret, &flow));
         let answer = self.syn_ack(&SynAck {
@@ -289,7 +302,8 @@ impl Tcp {
         let mut rtt = Rtt::default();
         if record.repeats == 0 {
             // Karn: only an answer that was sent once is timed (RFC 6298 section 3).
-            rtt.measure(now.since(record.sent_at));
+            let span_us = now.since(record.sent_at).0;
+            rtt.measure(u32::try_from(span_us).unwrap_or(u32::MAX));
         }
         Conn {
             flow: *flow,
@@ -308,11 +322,11 @@ impl Tcp {
             timestamps,
             timestamp_offset: isn::timestamp_offset(self.config.secret, flow),
             ts_recent: offer.timestamps.unwrap_or(0),
-            ts_recent_at: now,
+            ts_recent_at: StampMs::of(now),
             sack: offer.sack,
             snd_scale: offer.window_scale,
             rcv_scale: self.rcv_scale(offer),
-            mss,
+            mss: u16::try_from(mss).unwrap_or(MSS_MIN),
             mss_before: 0,
             mss_tries: 0,
             snd_una: first,
@@ -323,20 +337,30 @@ impl Tcp {
             snd_wl1: record.irs,
             snd_wl2: record.iss,
             snd_wnd_max: window,
-            extents: Extents::default(),
+            queue: Queue::default(),
+            flight: Flight::default(),
             finishing: false,
-            congestion: Congestion::new(mss),
-            resend: false,
+            congestion: Congestion::new(mss, first, now),
+            recovery: Recovery::new(first),
+            rack: Rack::new(first),
+            tail: TailProbe::default(),
+            ecn: Ecn {
+                agreed: offer.ecn,
+                ..Ecn::default()
+            },
+            // A SYN-ACK that had to be repeated was lost, or its answer.
+            lossy_at: (record.repeats > 0).then_some(StampMs::of(now)),
+            bundled: first,
             probe: false,
             rtt,
-            timed: None,
-            sent_at: now,
-            rto_at: Micros::NEVER,
-            ack_at: Micros::NEVER,
+            rto_at: Deadline::NEVER,
+            loss_at: Deadline::NEVER,
+            ack_at: Deadline::NEVER,
             state_at: Micros::NEVER,
-            wheel_at: Micros::NEVER,
-            challenge_at: Micros(0),
-            stalled_at: Micros::NEVER,
+            pace_at: Deadline::NEVER,
+            wheel_at: Deadline::NEVER,
+            challenged_at: None,
+            stalled_at: None,
             silent: 0,
             ready: false,
         }
@@ -385,6 +409,7 @@ impl Tcp {
             flags: Flags {
                 syn: true,
                 ack: true,
+                ece: offer.ecn,
                 ..Flags::default()
             },
             window: low(self.syn_window()),

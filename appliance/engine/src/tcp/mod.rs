@@ -21,13 +21,18 @@ mod congestion;
 mod conn;
 mod cookies;
 mod extents;
+mod flight;
 mod half_open;
 mod handshake;
 mod isn;
+mod moment;
 mod reassembly;
 mod receive;
 mod acked;
 mod path_mtu;
+mod probe;
+mod rack;
+mod recovery;
 mod replies;
 mod rtt;
 mod send;
@@ -43,6 +48,8 @@ use crate::memory::slab::Slab;
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::tcp::conn::{AckDue, Conn, State};
+use crate::tcp::extents::Extents;
+use crate::tcp::flight::Flights;
 use crate::tcp::half_open::HalfOpens;
 use crate::tcp::reassembly::Pieces;
 use crate::tcp::replies::Replies;
@@ -78,6 +85,9 @@ pub struct Config {
     /// Losses are found by time and probed for at the tail (RFC 8985); without it by duplicate
     /// ACKs and the retransmission timer alone, which only comparisons want.
     pub rack_tlp: bool,
+    /// On paths that have lost something lately, new data of a thin stream takes along what is
+    /// unacknowledged before it (see `send`).
+    pub bundling: bool,
 }
 
 impl Default for Config {
@@ -95,9 +105,19 @@ impl Default for Config {
             persist_timeout: Micros::from_secs(60),
             congestion: Algorithm::Cubic,
             rack_tlp: true,
+            bundling: true,
         }
     }
 }
+
+/// Nodes that the connections of a core share, beside the one each has: for those that have several
+/// segments in flight or bytes of several sources.
+fn shared_nodes(connections: u32) -> u32 {
+    connections.max(SHARED_NODES_MIN)
+}
+
+/// A few connections may each fill a large window.
+const SHARED_NODES_MIN: u32 = 1024;
 
 /// Congestion control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,6 +199,8 @@ pub struct Tcp {
     conns: Slab<Conn>,
     by_flow: HashMap<Flow, u32, ahash::RandomState>,
     pieces: Pieces,
+    flights: Flights,
+    extents: Extents,
     wheel: Wheel,
     ready: VecDeque<ConnId>,
     replies: Replies,
@@ -203,6 +225,8 @@ impl Tcp {
             // Twice as many as are used: removed entries are swept up in place, without allocating.
             by_flow: HashMap::with_capacity_and_hasher(max as usize * 2, hasher.clone()),
             pieces: Pieces::new(config.pieces),
+            flights: Flights::new(max, shared_nodes(max)),
+            extents: Extents::new(max, shared_nodes(max)),
             wheel: Wheel::new(max),
             ready: VecDeque::with_capacity(max as usize * 2),
             replies: Replies::new(),
@@ -229,6 +253,11 @@ impl Tcp {
     /// Records in TIME-WAIT.
     pub fn time_wait_count(&self) -> u32 {
         self.time_wait_count
+    }
+
+    /// Shared nodes in use by records of segments in flight, and by queues of bytes to send.
+    pub fn nodes_used(&self) -> (usize, usize) {
+        (self.flights.used(), self.extents.used())
     }
 
     /// Buffers that hold bytes which came out of order.
@@ -279,7 +308,7 @@ impl Tcp {
         let could = receive_window.saturating_sub(bytes);
         // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2): worth an ACK of its own
         // only when the window grows by two segments, or half of all there is.
-        if could >= offered + (2 * conn.mss).min(receive_window / 2) {
+        if could >= offered + (2 * conn.mss()).min(receive_window / 2) {
             conn.ack_due = AckDue::Now;
             self.make_ready(id);
         }
@@ -293,20 +322,25 @@ impl Tcp {
         if !conn.state.sends() || conn.finishing {
             return 0;
         }
-        conn.send_window().saturating_sub(conn.outstanding())
+        let unsent = conn::positive(conn.snd_end.since(conn.snd_nxt));
+        conn.room().saturating_sub(unsent)
     }
 
     /// Appends `length` bytes at `source` to the stream; false when the connection takes no more
     /// now: too many separate runs, or it is closing.
     pub fn place(&mut self, id: ConnId, source: Source, length: u32) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Tcp { conns, extents, .. } = self;
+        let Some(conn) = conns.get_mut(id) else {
             return false;
         };
-        if !conn.state.sends() || conn.finishing || !conn.extents.push(source, length) {
+        if !conn.state.sends() || conn.finishing {
             return false;
         }
-        conn.snd_end = conn.snd_end + length;
-        true
+        let done = extents.push(&mut conn.queue, id.slot, source, length);
+        if done {
+            conn.snd_end = conn.snd_end + length;
+        }
+        done
     }
 
     /// Bytes placed and not acknowledged.
@@ -316,7 +350,7 @@ impl Tcp {
 
     /// Lowest position of `tag` that is not acknowledged.
     pub fn first_unacked(&self, id: ConnId, tag: u32) -> Option<u64> {
-        self.conns.get(id)?.extents.first_of(tag)
+        self.extents.first_of(&self.conns.get(id)?.queue, tag)
     }
 
     /// Sends FIN behind what is placed (RFC 9293 section 3.10.4).
@@ -379,6 +413,8 @@ impl Tcp {
         };
         self.by_flow.remove(&conn.flow);
         self.pieces.clear(&mut conn.waiting);
+        self.flights.clear(&mut conn.flight);
+        self.extents.clear(&mut conn.queue);
         self.wheel.cancel(id.slot);
         if conn.state == State::TimeWait {
             self.time_wait_count -= 1;

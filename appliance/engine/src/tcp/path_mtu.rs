@@ -32,9 +32,10 @@ const BLACK_HOLE_MTUS: [u32; 2] = [1280, 576];
 const BLACK_HOLE_TIMEOUTS: u8 = 2;
 
 /// Payload of a packet of `mtu` bytes.
-fn payload(flow: &Flow, timestamps: bool, mtu: u32) -> u32 {
+fn payload(flow: &Flow, timestamps: bool, mtu: u32) -> u16 {
     let headers = u32::try_from(ip_header_bytes(flow) + TCP_HEADER).unwrap_or(0);
-    mtu.saturating_sub(headers + if timestamps { TIMESTAMP_BYTES } else { 0 })
+    let bytes = mtu.saturating_sub(headers + if timestamps { TIMESTAMP_BYTES } else { 0 });
+    u16::try_from(bytes).unwrap_or(u16::MAX)
 }
 
 impl Tcp {
@@ -50,7 +51,8 @@ impl Tcp {
         if let Some(mss) = believed(conn, report) {
             self.counters.inc(Metric::TcpPathMtuLowered);
             conn.mss_before = 0;
-            conn.on_mss_lowered(mss);
+            conn.mss = mss;
+            self.send_all_again(id);
             self.make_ready(id);
         } else {
             self.ignore_too_big();
@@ -69,7 +71,7 @@ impl Tcp {
             return;
         };
         conn.mss_tries = conn.mss_tries.saturating_add(1);
-        if conn.rtt.timeouts() % BLACK_HOLE_TIMEOUTS != 0 || conn.flight_max() < conn.mss {
+        if conn.rtt.timeouts() % BLACK_HOLE_TIMEOUTS != 0 || conn.flight_max() < conn.mss() {
             return;
         }
         let steps = match conn.flow.local.is_ipv4() {
@@ -82,11 +84,20 @@ impl Tcp {
             return;
         };
         if conn.mss_before == 0 {
-            // A payload fits 16 bits.
-            conn.mss_before = u16::try_from(conn.mss).unwrap_or(0);
+            conn.mss_before = conn.mss;
         }
         conn.mss_tries = 0;
-        conn.on_mss_lowered(mss);
+        conn.mss = mss;
+        self.send_all_again(id);
+    }
+
+    /// Segments were too big for the path: everything in flight goes again, in smaller ones. No sign
+    /// of congestion (RFC 1191 section 6.5).
+    fn send_all_again(&mut self, id: ConnId) {
+        let Tcp { conns, flights, .. } = self;
+        if let Some(conn) = conns.get_mut(id) {
+            flights.mark_lost(&mut conn.flight, conn.snd_una, |_| true);
+        }
     }
 }
 
@@ -94,7 +105,7 @@ impl Tcp {
 /// black hole; or after more timeouts, then the path was just dead and is as wide as before.
 pub(super) fn settle(conn: &mut Conn, counters: &Counters) {
     if conn.mss_tries > 0 {
-        conn.mss = conn.mss_before.into();
+        conn.mss = conn.mss_before;
     } else {
         counters.inc(Metric::TcpBlackHoles);
     }
@@ -102,7 +113,7 @@ pub(super) fn settle(conn: &mut Conn, counters: &Counters) {
 }
 
 /// The payload that a report leaves, if it is worth believing.
-fn believed(conn: &Conn, report: &TooBig) -> Option<u32> {
+fn believed(conn: &Conn, report: &TooBig) -> Option<u16> {
     // RFC 5927 section 4.1, RFC 8201 section 4: whoever cannot see our segments does not know which
     // sequence numbers are under way.
     if conn.state == State::TimeWait || !report.seq.within(conn.snd_una, conn.flight_max()) {

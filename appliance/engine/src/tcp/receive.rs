@@ -3,6 +3,7 @@
 
 use crate::metrics::catalog::Metric;
 use crate::tcp::conn::{AckDue, Conn, State, positive};
+use crate::tcp::moment::{Deadline, StampMs};
 use crate::tcp::{CloseReason, Receipt, Tcp, Verdict};
 use crate::units::{ConnId, Micros};
 use crate::wire::segment::Segment;
@@ -16,10 +17,11 @@ const ACK_EVERY: u8 = 2;
 
 /// Time between two challenge ACKs of a connection (RFC 5961 section 7; a limit of its own for each
 /// connection tells an outsider nothing about the others).
-pub(super) const CHALLENGE_PERIOD: Micros = Micros::from_millis(500);
+const CHALLENGE_PERIOD_MS: u32 = 500;
+pub(super) const CHALLENGE_PERIOD: Micros = Micros::from_millis(CHALLENGE_PERIOD_MS as u64);
 
 /// Age at which TS.Recent means nothing any more (RFC 7323 section 5.5).
-const TS_RECENT_MAX: Micros = Micros::from_secs(24 * 24 * 3600);
+const TS_RECENT_MS_MAX: u32 = 24 * 24 * 3_600_000;
 
 /// What the first checks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,7 @@ impl Tcp {
         mut receipt: Receipt,
     ) -> Verdict {
         let id = receipt.id;
+        self.on_marks(id, segment);
         if !self.on_ack(now, id, segment, &mut receipt) {
             // The handshake has just been completed: that has to be told.
             return if receipt.opened {
@@ -92,7 +95,7 @@ impl Tcp {
             return Verdict::Flow(receipt);
         }
         self.on_text(now, id, frame, segment, &mut receipt);
-        self.arm(id);
+        self.arm(now, id);
         Verdict::Flow(receipt)
     }
 
@@ -127,9 +130,11 @@ impl Tcp {
     /// RFC 5961: an ACK that says where we are; a peer that really lost its state answers with RST.
     fn challenge(&mut self, now: Micros, id: ConnId) -> Verdict {
         if let Some(conn) = self.conns.get_mut(id)
-            && now >= conn.challenge_at
+            && conn
+                .challenged_at
+                .is_none_or(|at| at.age_ms(now) >= CHALLENGE_PERIOD_MS)
         {
-            conn.challenge_at = now + CHALLENGE_PERIOD;
+            conn.challenged_at = Some(StampMs::of(now));
             conn.ack_due = AckDue::Now;
             self.counters.inc(Metric::TcpChallengeAcks);
             self.make_ready(id);
@@ -163,6 +168,21 @@ impl Tcp {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// The path marked this packet, or the peer has answered our echo of a mark (RFC 3168 section
+    /// 6.1.3).
+    fn on_marks(&mut self, id: ConnId, segment: &Segment) {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.ecn.agreed) else {
+            return;
+        };
+        if segment.flags.cwr {
+            conn.ecn.echo = false;
+        }
+        if segment.flags.ce {
+            self.counters.inc(Metric::TcpEcnMarks);
+            conn.ecn.echo = true;
         }
     }
 
@@ -248,7 +268,7 @@ impl Tcp {
             conn.ack_due = AckDue::Now;
         } else if conn.ack_due == AckDue::None {
             conn.ack_due = AckDue::Delayed;
-            conn.ack_at = now + ACK_DELAY;
+            conn.ack_at = Deadline::of(now + ACK_DELAY);
         }
     }
 
@@ -298,7 +318,7 @@ fn judge(conn: &Conn, now: Micros, segment: &Segment) -> Judgement {
     let old = conn.timestamps
         && !flags.rst
         && is_old(segment, conn.ts_recent)
-        && now.since(conn.ts_recent_at) < TS_RECENT_MAX;
+        && conn.ts_recent_at.age_ms(now) < TS_RECENT_MS_MAX;
     let window = positive(conn.rcv_edge.since(conn.rcv_nxt));
     if old || !is_acceptable(conn.rcv_nxt, window, segment) {
         return match flags {

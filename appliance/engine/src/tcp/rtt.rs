@@ -13,39 +13,50 @@ const RTO_MIN: Micros = Micros::from_millis(200);
 const RTO_MAX: Micros = Micros::from_secs(60);
 
 /// Clock granularity G.
-const GRANULARITY: u64 = 1_000;
+const GRANULARITY_US: u32 = 1_000;
 
-/// The estimate of one connection.
+/// Longest measurement that is believed: a minute is the largest RTO.
+const SPAN_US_MAX: u32 = 60_000_000;
+
+/// The estimate of one connection, in microseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rtt {
-    /// Smoothed RTT in microseconds; 0 before the first measurement.
-    smoothed: u64,
-    /// RTTVAR in microseconds.
-    variation: u64,
+    /// SRTT; 0 before the first measurement.
+    smoothed_us: u32,
+    /// RTTVAR.
+    variation_us: u32,
     /// Timeouts since the last progress: each doubles the RTO (section 5.5).
     backoff: u8,
 }
 
 impl Rtt {
     /// Takes one measurement (section 2.2 and 2.3) and ends the backing off.
-    pub(super) fn measure(&mut self, span: Micros) {
-        let span = span.0.max(1);
-        if self.smoothed == 0 {
-            self.smoothed = span;
-            self.variation = span / 2;
+    pub(super) fn measure(&mut self, span_us: u32) {
+        let span_us = span_us.clamp(1, SPAN_US_MAX);
+        if self.smoothed_us == 0 {
+            self.smoothed_us = span_us;
+            self.variation_us = span_us / 2;
         } else {
-            let difference = self.smoothed.abs_diff(span);
-            self.variation = (3 * self.variation + difference) / 4;
-            self.smoothed = (7 * self.smoothed + span) / 8;
+            let difference = self.smoothed_us.abs_diff(span_us);
+            self.variation_us = (3 * self.variation_us + difference) / 4;
+            self.smoothed_us = (7 * self.smoothed_us + span_us) / 8;
         }
         self.backoff = 0;
     }
 
+    /// SRTT, once something was measured.
+    pub(super) fn smoothed_us(&self) -> Option<u32> {
+        (self.smoothed_us > 0).then_some(self.smoothed_us)
+    }
+
     /// The RTO now.
     pub(super) fn rto(&self) -> Micros {
-        let base = match self.smoothed {
+        let base = match self.smoothed_us {
             0 => RTO_INITIAL,
-            smoothed => Micros(smoothed + (4 * self.variation).max(GRANULARITY)).max(RTO_MIN),
+            smoothed => {
+                let slack = (4 * self.variation_us).max(GRANULARITY_US);
+                Micros(u64::from(smoothed) + u64::from(slack)).max(RTO_MIN)
+            }
         };
         Micros(base.0 << self.backoff.min(10)).min(RTO_MAX)
     }
@@ -55,14 +66,14 @@ impl Rtt {
         self.backoff = self.backoff.saturating_add(1);
     }
 
-    /// The peer answered: the RTO is what the measurements say again.
-    pub(super) fn end_back_off(&mut self) {
-        self.backoff = 0;
-    }
-
     /// Timeouts since the last progress.
     pub(super) fn timeouts(&self) -> u8 {
         self.backoff
+    }
+
+    /// The peer answered: the RTO is what the measurements say again.
+    pub(super) fn end_back_off(&mut self) {
+        self.backoff = 0;
     }
 }
 
@@ -74,14 +85,14 @@ mod tests {
     fn follows_the_formulas() {
         let mut rtt = Rtt::default();
         assert_eq!(rtt.rto(), Micros::from_secs(1));
-        rtt.measure(Micros::from_millis(100));
+        rtt.measure(100_000);
         // 100 + 4 * 50.
         assert_eq!(rtt.rto(), Micros::from_millis(300));
-        rtt.measure(Micros::from_millis(100));
+        rtt.measure(100_000);
         // 100 + 4 * 37.5.
         assert_eq!(rtt.rto(), Micros::from_millis(250));
         for _ in 0..50 {
-            rtt.measure(Micros(20));
+            rtt.measure(20);
         }
         assert_eq!(rtt.rto(), Micros::from_millis(200));
         rtt.back_off();
@@ -93,5 +104,11 @@ mod tests {
         assert_eq!(rtt.rto(), Micros::from_secs(60));
         rtt.end_back_off();
         assert_eq!(rtt.rto(), Micros::from_millis(200));
+        // The longest spans stay within 32 bits.
+        for _ in 0..100 {
+            rtt.measure(u32::MAX);
+            rtt.measure(1);
+        }
+        assert_eq!(rtt.rto(), Micros::from_secs(60));
     }
 }

@@ -1,23 +1,54 @@
 //! What a connection may send now, one segment after another, written straight into the port's
-//! frames.
+//! frames: first what is lost, then a tail probe, then new data.
+//!
+//! Bundling: a player's events are small and far apart, so that a loss shows late: only when the next
+//! event has made its way and come back as a SACK, a round trip after. On a path that has lost
+//! something lately, new data therefore takes along what is unacknowledged before it, as long as both
+//! fit one segment: the next event repairs the loss on its way, in no time at all. (The idea is known
+//! as redundant data bundling: Evensen, Petlund, Griwodz and Halvorsen, "Redundant Bundling in TCP to
+//! Reduce Perceived Latency for Time-Dependent Thin Streams", 2008.) It costs bytes, but no packets,
+//! and only streams that are too thin to congest anything.
 
 use crate::metrics::catalog::Metric;
 use crate::port::Port;
 use crate::tcp::conn::{AckDue, Conn, positive};
+use crate::tcp::flight::{Flights, Sent as Record};
+use crate::tcp::moment::{Deadline, Stamp};
 use crate::tcp::reassembly::Pieces;
-use crate::tcp::{Sent, Source, Tcp};
+use crate::tcp::{Config, Sent, Source, Tcp, probe};
 use crate::units::{ConnId, Micros};
 use crate::wire::emit::{Header, emit};
 use crate::wire::segment::{Flags, Options};
 use crate::wire::seq::Seq;
 
+/// Segments of a connection that may leave at once; more are paced.
+const BURST: u32 = 10;
+
+/// The shortest pause between two bursts: a tick of the timer wheel. Paths that would want a shorter
+/// one are so fast that their queues are not hurt by the burst.
+const PAUSE_US_MIN: u32 = 1_000;
+
+/// How long after a loss a path is taken for one that loses.
+const LOSSY_MS: u32 = 60_000;
+
+/// Segments in flight of a thin stream (Linux: tcp_stream_is_thin has the same number).
+const THIN_SEGMENTS: u16 = 4;
+
+/// Share of a round trip that lies between the segments of a thin stream at least: what comes faster
+/// is repaired by SACK in good time, and its copies would be many.
+const THIN_PAUSE: u32 = 8;
+
 /// Why a segment is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// The segment at SND.UNA is lost.
-    Resend,
+    /// It is lost.
+    Resend(Record),
+    /// A probe for the loss of the tail, which begins with this record.
+    Tail(Record),
     /// SND.NXT goes on.
     Next,
+    /// SND.NXT goes on, and takes along what is unacknowledged from this record on.
+    Bundle(Record),
     /// Is the window still closed?
     Probe,
     /// Only the acknowledgment.
@@ -33,6 +64,12 @@ struct Draft {
     fin: bool,
 }
 
+impl Draft {
+    fn end(&self) -> Seq {
+        self.seq + self.length + u32::from(self.fin)
+    }
+}
+
 impl Tcp {
     /// Sends everything that `id` may send now. `read` copies bytes from a source; false from it
     /// means they are gone.
@@ -43,23 +80,30 @@ impl Tcp {
         port: &mut P,
         read: &mut impl FnMut(Source, &mut [u8]) -> bool,
     ) -> Sent {
-        let receive_window = self.config.receive_window;
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Tcp {
+            conns,
+            flights,
+            extents,
+            pieces,
+            config,
+            counters,
+            ..
+        } = self;
+        let Some(conn) = conns.get_mut(id) else {
             return Sent::Done;
         };
         conn.limit_closing(now);
-        // RFC 5681 section 4.1: after a pause the path may have changed.
-        if conn.in_flight() == 0 && now.since(conn.sent_at) > conn.rtt.rto() {
-            conn.congestion.on_idle(conn.mss);
-        }
-        while let Some(draft) = draft(conn) {
-            let header = header(conn, now, draft, receive_window, &self.pieces);
+        let mut burst = 0;
+        while let Some(draft) = draft(now, conn, flights, id.slot, config) {
+            let header = header(conn, now, draft, config.receive_window, pieces);
             let skip = positive(draft.seq.since(conn.snd_una));
-            let extents = &conn.extents;
+            let queue = &conn.queue;
             let mut length = 0;
             let taken = port.send(|buffer| {
                 let bytes = draft.length as usize;
-                length = emit(buffer, &header, bytes, |out| extents.read(skip, out, read));
+                length = emit(buffer, &header, bytes, |out| {
+                    extents.read(queue, skip, out, read)
+                });
                 length
             });
             if !taken {
@@ -69,20 +113,56 @@ impl Tcp {
             if length == 0 {
                 return Sent::Lost;
             }
-            count(&self.counters, conn, draft);
-            on_sent(conn, now, draft);
+            count(counters, draft);
+            if !on_sent(now, conn, flights, id.slot, draft) {
+                counters.inc(Metric::TcpFlightPoolFull);
+            }
+            if config.rack_tlp && draft.why != Why::Ack {
+                probe::schedule(conn, now);
+            }
+            burst += u32::from(draft.length > 0);
+            if burst == BURST {
+                burst = 0;
+                pace(conn, now);
+            }
         }
         // RFC 9293 section 3.8.6.1: nothing else would end a closed window.
-        if conn.has_unsent() && conn.rto_at == Micros::NEVER {
-            conn.rto_at = now + conn.rtt.rto();
+        if conn.has_unsent() && !conn.rto_at.is_set() {
+            conn.rto_at = Deadline::of(now + conn.rtt.rto());
         }
-        self.arm(id);
+        self.arm(now, id);
         Sent::Done
     }
 }
 
+/// A burst has left: the next one goes when the path has had time for this one, at twice the rate of
+/// the window in slow start and a little above it afterwards (as Linux's tcp_pacing_ss_ratio and
+/// tcp_pacing_ca_ratio), so that pacing never is what limits.
+fn pace(conn: &mut Conn, now: Micros) {
+    let Some(smoothed_us) = conn.rtt.smoothed_us() else {
+        return;
+    };
+    let tenths = if conn.congestion.is_slow_start() {
+        20
+    } else {
+        12
+    };
+    let burst = u64::from(BURST * conn.mss()) * 10;
+    let window = u64::from(conn.congestion.window()) * tenths;
+    let pause_us = u64::from(smoothed_us) * burst / window.max(1);
+    if pause_us >= PAUSE_US_MIN.into() {
+        conn.pace_at = Deadline::of(now + Micros(pause_us));
+    }
+}
+
 /// The next segment to send, if any.
-fn draft(conn: &Conn) -> Option<Draft> {
+fn draft(
+    now: Micros,
+    conn: &mut Conn,
+    flights: &mut Flights,
+    slot: u32,
+    config: &Config,
+) -> Option<Draft> {
     let ack = Draft {
         why: Why::Ack,
         seq: conn.snd_max,
@@ -93,23 +173,81 @@ fn draft(conn: &Conn) -> Option<Draft> {
         // Not with data: see `header`.
         return Some(ack);
     }
-    if conn.resend && conn.snd_una != conn.snd_max {
-        let sent = positive(conn.snd_max.since(conn.snd_una));
-        return Some(cut(conn, Why::Resend, conn.snd_una, sent));
+    if conn.pace_at.is_due(now) {
+        conn.pace_at = Deadline::NEVER;
     }
+    let data = match conn.pace_at.is_set() {
+        true => None,
+        false => lost(conn, flights, slot)
+            .or_else(|| tail(conn, flights, slot))
+            .or_else(|| next(now, conn, flights, config)),
+    };
+    data.or_else(|| (conn.ack_due == AckDue::Now).then_some(ack))
+}
+
+/// What is lost and may go again (RFC 6675 section 5, step C).
+fn lost(conn: &mut Conn, flights: &mut Flights, slot: u32) -> Option<Draft> {
+    let record = flights.first_lost(&conn.flight, conn.snd_una)?;
+    let mss = conn.mss();
+    let record = flights.fit(&mut conn.flight, slot, record, mss);
+    let draft = again(conn, Why::Resend(record), record);
+    let pipe = conn.pipe();
+    let fits = pipe + draft.length <= conn.congestion.window();
+    (fits || pipe == 0).then_some(draft)
+}
+
+/// A tail probe, when it is due (RFC 8985 section 7.3): it may go beyond the congestion window.
+fn tail(conn: &mut Conn, flights: &mut Flights, slot: u32) -> Option<Draft> {
+    if !conn.tail.due {
+        return None;
+    }
+    let offered = positive((conn.snd_una + conn.snd_wnd).since(conn.snd_nxt));
+    let next = cut(conn, Why::Next, conn.snd_nxt, offered);
+    if next.length > 0 && conn.has_unsent() {
+        return Some(next);
+    }
+    let (una, nxt, mss) = (conn.snd_una, conn.snd_nxt, conn.mss());
+    let record = flights
+        .tail(&conn.flight, una, nxt, conn.mss())
+        .or_else(|| {
+            let last = flights.last(&conn.flight, una)?;
+            Some(flights.fit(&mut conn.flight, slot, last, mss))
+        });
+    let Some(record) = record else {
+        conn.tail.cancel();
+        return None;
+    };
+    let mut draft = again(conn, Why::Tail(record), record);
+    draft.length = positive(conn.snd_end.min(nxt).since(record.start)).min(conn.mss());
+    draft.fin = nxt.after(conn.snd_end) && record.start + draft.length == conn.snd_end;
+    Some(draft)
+}
+
+/// The bytes of `record`, and FIN if it is in it.
+fn again(conn: &Conn, why: Why, record: Record) -> Draft {
+    let length = positive(record.end.min(conn.snd_end).since(record.start));
+    let whole = length <= conn.mss();
+    Draft {
+        why,
+        seq: record.start,
+        length: length.min(conn.mss()),
+        fin: whole && record.end.after(conn.snd_end),
+    }
+}
+
+/// New data, or a probe of a closed window.
+fn next(now: Micros, conn: &Conn, flights: &Flights, config: &Config) -> Option<Draft> {
     let unsent = positive(conn.snd_end.since(conn.snd_nxt));
-    let edge = conn.snd_una + conn.send_window();
-    let room = positive(edge.since(conn.snd_nxt));
-    let next = cut(conn, Why::Next, conn.snd_nxt, room);
+    let next = cut(conn, Why::Next, conn.snd_nxt, conn.room());
     if next.length > 0 {
         // Sender's silly-window avoidance (RFC 9293 section 3.8.6.2.1), without Nagle: what is
         // placed is worth sending, unless the window alone would cut it small.
-        let worth = next.length == conn.mss
+        let worth = next.length == conn.mss()
             || next.length == unsent
             || next.length >= conn.snd_wnd_max / 2
             || conn.probe;
         if worth {
-            return Some(next);
+            return Some(bundle(now, conn, flights, config, next).unwrap_or(next));
         }
     } else if unsent > 0 && conn.probe {
         return Some(Draft {
@@ -120,13 +258,40 @@ fn draft(conn: &Conn) -> Option<Draft> {
     } else if next.fin {
         return Some(next);
     }
-    (conn.ack_due == AckDue::Now).then_some(ack)
+    None
+}
+
+/// `next` with what is unacknowledged before it, if that is worth it: see the file's header.
+fn bundle(
+    now: Micros,
+    conn: &Conn,
+    flights: &Flights,
+    config: &Config,
+    next: Draft,
+) -> Option<Draft> {
+    let lossy = conn.lossy_at.is_some_and(|at| at.age_ms(now) < LOSSY_MS);
+    let thin = (1..=THIN_SEGMENTS).contains(&conn.flight.count());
+    if !config.bundling || !lossy || !thin {
+        return None;
+    }
+    let pause_us = conn.rtt.smoothed_us()? / THIN_PAUSE;
+    let room = conn.mss().checked_sub(next.length)?;
+    let from = flights.tail(&conn.flight, conn.snd_una, conn.snd_nxt, room)?;
+    if from.sent_at.age_us(now) < pause_us {
+        return None;
+    }
+    Some(Draft {
+        why: Why::Bundle(from),
+        seq: from.start,
+        length: positive(conn.snd_nxt.since(from.start)) + next.length,
+        fin: next.fin,
+    })
 }
 
 /// At most `room` bytes from `seq` on in one segment, with FIN when they are the last.
 fn cut(conn: &Conn, why: Why, seq: Seq, room: u32) -> Draft {
     let left = positive(conn.snd_end.since(seq));
-    let length = left.min(conn.mss).min(room);
+    let length = left.min(conn.mss()).min(room);
     let fin = conn.finishing && length == left && !seq.after(conn.snd_end);
     Draft {
         why,
@@ -136,53 +301,73 @@ fn cut(conn: &Conn, why: Why, seq: Seq, room: u32) -> Draft {
     }
 }
 
-fn on_sent(conn: &mut Conn, now: Micros, draft: Draft) {
-    let end = draft.seq + draft.length + u32::from(draft.fin);
+/// Takes note of what was sent; false when the flight's pool had no record for it.
+fn on_sent(now: Micros, conn: &mut Conn, flights: &mut Flights, slot: u32, draft: Draft) -> bool {
+    let stamp = Stamp::of(now);
+    let end = draft.end();
+    let mut kept = true;
     match draft.why {
-        Why::Ack => {}
-        Why::Resend => {
-            conn.resend = false;
-            conn.timed = None;
-            conn.rto_at = now + conn.rtt.rto();
+        Why::Ack => conn.dsack = (Seq(0), Seq(0)),
+        Why::Resend(record) => {
+            flights.on_resent(&mut conn.flight, record, end, stamp);
+            let ts = conn.ts_now(now);
+            conn.recovery.on_sent(draft.length, Some(ts));
+            if record.start == conn.snd_una {
+                conn.rto_at = Deadline::NEVER;
+            }
+        }
+        Why::Tail(record) => {
+            flights.on_probed(&mut conn.flight, record, end, stamp);
+            conn.tail.on_sent(conn.snd_nxt, true);
+            conn.rto_at = Deadline::NEVER;
         }
         Why::Probe => {
             conn.probe = false;
-            conn.timed = None;
             conn.snd_max = conn.snd_max.max(end);
-            conn.rto_at = now + conn.rtt.rto();
+            conn.rto_at = Deadline::NEVER;
         }
-        Why::Next => {
+        Why::Next | Why::Bundle(_) => {
+            if let Why::Bundle(from) = draft.why {
+                conn.bundled = conn.snd_nxt;
+                flights.on_bundled(&mut conn.flight, from, end, stamp);
+            } else {
+                let at = (slot, conn.snd_una);
+                kept = flights.push(&mut conn.flight, at, end, stamp);
+            }
+            conn.recovery
+                .on_sent(positive(end.since(conn.snd_nxt)), None);
+            if conn.tail.due {
+                conn.tail.on_sent(end, false);
+                conn.rto_at = Deadline::NEVER;
+            }
             conn.probe = false;
+            conn.ecn.reduced = false;
             conn.snd_nxt = end;
-            if !end.after(conn.snd_max) {
-                conn.timed = None;
-            } else if conn.timed.is_none() && draft.seq == conn.snd_max {
-                conn.timed = Some((end, now));
-            }
             conn.snd_max = conn.snd_max.max(end);
-            if conn.rto_at == Micros::NEVER {
-                conn.rto_at = now + conn.rtt.rto();
-            }
         }
     }
-    conn.sent_at = now;
-    if draft.why == Why::Ack {
-        conn.dsack = (Seq(0), Seq(0));
+    if draft.why != Why::Ack && !conn.rto_at.is_set() {
+        conn.rto_at = Deadline::of(now + conn.rtt.rto());
     }
     conn.ack_due = AckDue::None;
-    conn.ack_at = Micros::NEVER;
+    conn.ack_at = Deadline::NEVER;
     conn.unacknowledged = 0;
     conn.last_ack = conn.rcv_nxt;
+    kept
 }
 
-fn count(counters: &crate::metrics::counters::Counters, conn: &Conn, draft: Draft) {
+fn count(counters: &crate::metrics::counters::Counters, draft: Draft) {
     counters.inc(Metric::TcpSegmentsOut);
     counters.add(Metric::TcpBytesOut, u64::from(draft.length));
     match draft.why {
-        Why::Resend => counters.inc(Metric::TcpRetransmits),
-        Why::Next if draft.seq.before(conn.snd_max) => counters.inc(Metric::TcpRetransmits),
+        Why::Resend(_) => counters.inc(Metric::TcpRetransmits),
+        Why::Tail(_) => {
+            counters.inc(Metric::TcpRetransmits);
+            counters.inc(Metric::TcpTailProbes);
+        }
+        Why::Bundle(_) => counters.inc(Metric::TcpBundles),
         Why::Probe => counters.inc(Metric::TcpProbes),
-        _ => {}
+        Why::Next | Why::Ack => {}
     }
 }
 
@@ -202,6 +387,8 @@ fn header(
         options.sacks = pieces.sacks(&conn.waiting, conn.dsack);
     }
     let last = draft.seq + draft.length == conn.snd_end;
+    // RFC 3168 section 6.1.4 and 6.1.5: neither ACKs nor what is sent again asks for marks.
+    let new = draft.why == Why::Next && draft.length > 0;
     Header {
         link: conn.link,
         flow: conn.flow,
@@ -209,10 +396,12 @@ fn header(
         ack: conn.rcv_nxt,
         flags: Flags {
             ack: true,
-            syn: false,
             fin: draft.fin,
-            rst: false,
             psh: draft.length > 0 && last,
+            ece: conn.ecn.echo,
+            cwr: conn.ecn.reduced && new,
+            ect: conn.ecn.agreed && new,
+            ..Flags::default()
         },
         window: offer(conn, receive_window),
         options,
@@ -225,7 +414,7 @@ fn offer(conn: &mut Conn, receive_window: u32) -> u16 {
     let could = receive_window.saturating_sub(conn.backlog);
     // Receiver's silly-window avoidance (RFC 9293 section 3.8.6.2.2): a window that is small grows
     // in worthwhile steps. It never shrinks (section 3.8.6).
-    let step = conn.mss.min(receive_window / 2);
+    let step = conn.mss().min(receive_window / 2);
     let grows = could > offered && (offered >= receive_window / 2 || could >= offered + step);
     let bytes = if grows { could } else { offered };
     let scale = conn.rcv_scale;

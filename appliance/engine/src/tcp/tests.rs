@@ -5,5 +5,6 @@ mod close;
 mod handshake;
 mod peer;
 mod receiving;
+mod recovery;
 mod sending;
 mod smoltcp;

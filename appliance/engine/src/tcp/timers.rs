@@ -5,8 +5,13 @@
 //! leaves the entry where it is: it fires, finds nothing due and is set anew.
 
 use crate::metrics::catalog::Metric;
+use crate::metrics::counters::Counters;
+use crate::tcp::acked::{begin_recovery, find_losses_by_time};
 use crate::tcp::conn::{AckDue, Conn, State};
-use crate::tcp::{CloseReason, Tcp, path_mtu, replies};
+use crate::tcp::flight::Flights;
+use crate::tcp::moment::{Deadline, StampMs};
+use crate::tcp::recovery::Phase;
+use crate::tcp::{CloseReason, Config, Tcp, path_mtu, replies};
 use crate::units::{ConnId, Micros};
 
 /// How long a connection whose peer does not finish is kept (Linux: tcp_fin_timeout).
@@ -36,16 +41,16 @@ impl Tcp {
             let Some((id, conn)) = self.conns.at(slot) else {
                 continue;
             };
-            conn.wheel_at = Micros::NEVER;
-            if conn.ack_at <= now {
-                conn.ack_at = Micros::NEVER;
+            conn.wheel_at = Deadline::NEVER;
+            if conn.ack_at.is_due(now) {
+                conn.ack_at = Deadline::NEVER;
                 conn.ack_due = AckDue::Now;
                 self.make_ready(id);
             }
             if let Some(reason) = self.on_deadlines(now, id) {
                 return Some((id, reason));
             }
-            self.arm(id);
+            self.arm(now, id);
         }
         self.end_time_waits(now);
         self.repeat_syn_acks(now);
@@ -62,31 +67,48 @@ impl Tcp {
     }
 
     /// Sees to it that the wheel fires in time for `id`.
-    pub(super) fn arm(&mut self, id: ConnId) {
+    pub(super) fn arm(&mut self, now: Micros, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let deadline = match conn.state {
             State::TimeWait => Micros::NEVER,
-            _ => conn.deadline(),
+            _ => conn.deadline(now),
         };
-        if deadline < conn.wheel_at {
-            conn.wheel_at = deadline;
+        if deadline < conn.wheel_at.micros(now) {
+            conn.wheel_at = Deadline::of(deadline);
             self.wheel.schedule(id.slot, deadline);
         }
     }
 
-    /// The two deadlines that may end a connection.
+    /// Everything but the delayed ACK; some deadlines end a connection.
     fn on_deadlines(&mut self, now: Micros, id: ConnId) -> Option<CloseReason> {
         let persist_timeout = self.config.persist_timeout;
-        let conn = self.conns.get_mut(id)?;
+        let Tcp {
+            conns,
+            flights,
+            config,
+            counters,
+            ..
+        } = self;
+        let conn = conns.get_mut(id)?;
         if conn.state_at <= now {
             return self.give_up(id, Metric::TcpClosingTimedOut);
         }
-        if conn.rto_at > now {
+        if conn.pace_at.is_due(now) {
+            conn.pace_at = Deadline::NEVER;
+            self.make_ready(id);
+            return self.on_deadlines(now, id);
+        }
+        if conn.loss_at.is_due(now) {
+            on_loss_timer(now, conn, flights, config, counters);
+            self.make_ready(id);
             return None;
         }
-        conn.rto_at = Micros::NEVER;
+        if !conn.rto_at.is_due(now) {
+            return None;
+        }
+        conn.rto_at = Deadline::NEVER;
         if is_stalled(conn, now, persist_timeout) {
             return self.give_up(id, Metric::TcpPersistTimedOut);
         }
@@ -97,8 +119,8 @@ impl Tcp {
         if is_persisting(conn) {
             conn.probe = true;
         } else {
-            self.counters.inc(Metric::TcpTimeouts);
-            time_out(conn);
+            counters.inc(Metric::TcpTimeouts);
+            time_out(now, conn, flights, config);
         }
         conn.rtt.back_off();
         self.suspect_black_hole(id);
@@ -122,9 +144,8 @@ impl Tcp {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        if conn.stalled_at != Micros::NEVER && (conn.outstanding() == 0 || !conn.is_closed_window())
-        {
-            conn.stalled_at = Micros::NEVER;
+        if conn.outstanding() == 0 || !conn.is_closed_window() {
+            conn.stalled_at = None;
         }
         if acked && conn.mss_before != 0 {
             path_mtu::settle(conn, &self.counters);
@@ -142,8 +163,10 @@ impl Tcp {
         };
         conn.state = State::TimeWait;
         conn.state_at = now + TIME_WAIT;
-        conn.rto_at = Micros::NEVER;
-        conn.ack_at = Micros::NEVER;
+        conn.rto_at = Deadline::NEVER;
+        conn.loss_at = Deadline::NEVER;
+        conn.pace_at = Deadline::NEVER;
+        conn.ack_at = Deadline::NEVER;
         // What filled up with the FIN is still to be taken; the rest is void.
         if self.pieces.reach(&conn.waiting, conn.delivered) == conn.delivered {
             self.pieces.clear(&mut conn.waiting);
@@ -198,20 +221,57 @@ fn is_stalled(conn: &mut Conn, now: Micros, limit: Micros) -> bool {
     if !conn.is_closed_window() {
         return false;
     }
-    if conn.stalled_at == Micros::NEVER {
-        conn.stalled_at = now;
-    }
-    conn.silent == 0 && now.since(conn.stalled_at) >= limit
+    let since = *conn.stalled_at.get_or_insert(StampMs::of(now));
+    conn.silent == 0 && Micros::from_millis(since.age_ms(now).into()) >= limit
 }
 
-/// RFC 6298 section 5.4 to 5.7: everything from SND.UNA on is taken for lost.
-fn time_out(conn: &mut Conn) {
-    let flight = super::conn::positive(conn.snd_max.since(conn.snd_una));
-    conn.congestion
-        .on_timeout(flight, conn.mss, conn.rtt.timeouts() == 0);
-    conn.snd_nxt = conn.snd_una;
-    conn.timed = None;
-    conn.resend = false;
+/// The reordering window has passed, or the tail has been silent for long.
+fn on_loss_timer(
+    now: Micros,
+    conn: &mut Conn,
+    flights: &mut Flights,
+    config: &Config,
+    counters: &Counters,
+) {
+    conn.loss_at = Deadline::NEVER;
+    if std::mem::take(&mut conn.tail.armed) {
+        // The retransmission timer starts over behind the probe (RFC 8985 section 7.3).
+        conn.tail.due = true;
+        conn.rto_at = Deadline::of(now + conn.rtt.rto());
+        return;
+    }
+    let flight = conn.in_flight();
+    let lost = find_losses_by_time(now, conn, flights);
+    if lost > 0 {
+        counters.inc(Metric::TcpFastRetransmits);
+        counters.add(Metric::TcpBytesLost, lost.into());
+        begin_recovery(now, conn, config, flight);
+    }
+}
+
+/// The retransmission timer ran out (RFC 6298 section 5.4 to 5.7, RFC 5681 section 3.1).
+fn time_out(now: Micros, conn: &mut Conn, flights: &mut Flights, config: &Config) {
+    let reneged = flights.forget_if_reneged(&mut conn.flight);
+    let by_time = conn.sack && config.rack_tlp && !reneged;
+    let (una, rack, flight) = (conn.snd_una, conn.rack, conn.in_flight());
+    let smoothed_us = conn.rtt.smoothed_us().unwrap_or(0);
+    flights.mark_lost(&mut conn.flight, una, |sent| {
+        !by_time || rack.is_lost_by_timeout(now, sent, una, smoothed_us)
+    });
+    let before = (conn.congestion.window(), conn.congestion.threshold());
+    // Only the first timeout of a flight lowers the threshold, and only if nothing else has.
+    let first = conn.recovery.is_open() || !una.before(conn.recovery.point);
+    conn.recovery
+        .begin(Phase::Timeout, conn.snd_nxt, flight, before);
+    conn.recovery.duplicates = 0;
+    let mss = conn.mss();
+    if first {
+        conn.congestion.on_loss(config.congestion, flight, mss);
+    }
+    conn.congestion.set_window(conn.pipe() + mss, mss);
+    conn.tail.cancel();
+    conn.loss_at = Deadline::NEVER;
+    conn.lossy_at = Some(StampMs::of(now));
 }
 
 impl Conn {

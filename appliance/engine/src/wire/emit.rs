@@ -11,7 +11,7 @@ use smoltcp::wire::{
 };
 
 use crate::wire::checksum;
-use crate::wire::segment::{Flags, Flow, Link, Options};
+use crate::wire::segment::{CE, ECT_0, Flags, Flow, Link, Options};
 use crate::wire::seq::Seq;
 
 /// Bytes of a TCP header without options.
@@ -101,7 +101,7 @@ fn emit_ip(bytes: &mut [u8], header: &Header, segment_bytes: usize) {
             packet.set_version(4);
             packet.set_header_len(20);
             packet.set_dscp(0);
-            packet.set_ecn(0);
+            packet.set_ecn(ecn(header.flags));
             packet.set_total_len(length(20 + segment_bytes));
             // RFC 6864 section 4: with DF set the identification means nothing.
             packet.set_ident(0);
@@ -119,7 +119,7 @@ fn emit_ip(bytes: &mut [u8], header: &Header, segment_bytes: usize) {
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let mut packet = Ipv6Packet::new_unchecked(bytes);
             packet.set_version(6);
-            packet.set_traffic_class(0);
+            packet.set_traffic_class(ecn(header.flags));
             packet.set_flow_label(0);
             packet.set_payload_len(length(segment_bytes));
             packet.set_next_header(IpProtocol::Tcp);
@@ -128,6 +128,15 @@ fn emit_ip(bytes: &mut [u8], header: &Header, segment_bytes: usize) {
             packet.set_dst_addr(destination);
         }
         _ => debug_assert!(false, "both ends of a flow are of one family"),
+    }
+}
+
+/// The packet's ECN field.
+fn ecn(flags: Flags) -> u8 {
+    match flags {
+        Flags { ce: true, .. } => CE,
+        Flags { ect: true, .. } => ECT_0,
+        _ => 0,
     }
 }
 
@@ -147,6 +156,8 @@ fn emit_tcp(bytes: &mut [u8], header: &Header, header_bytes: usize) {
     tcp.set_fin(flags.fin);
     tcp.set_rst(flags.rst);
     tcp.set_psh(flags.psh);
+    tcp.set_ece(flags.ece);
+    tcp.set_cwr(flags.cwr);
     tcp.set_window_len(header.window);
     tcp.set_urgent_at(0);
     tcp.set_checksum(0);

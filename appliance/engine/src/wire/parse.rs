@@ -17,7 +17,7 @@ use smoltcp::wire::{
 
 use crate::metrics::catalog::Metric;
 use crate::wire::checksum;
-use crate::wire::segment::{Flags, Flow, Link, Options, Segment};
+use crate::wire::segment::{CE, ECT_0, Flags, Flow, Link, Options, Segment};
 use crate::wire::seq::Seq;
 
 /// Bytes of an 802.1Q tag.
@@ -71,6 +71,8 @@ pub(super) struct Packet {
     pub(super) protocol: IpProtocol,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
+    /// The ECN field: two bits (RFC 3168 section 5).
+    pub(super) ecn: u8,
     /// Where the TCP segment or ICMP message lies in the frame.
     pub(super) payload_at: Range<usize>,
 }
@@ -148,6 +150,7 @@ fn parse_ipv4(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
         protocol: packet.next_header(),
         source: source.into(),
         destination: destination.into(),
+        ecn: packet.ecn(),
         payload_at: at + header..at + end,
     })
 }
@@ -183,6 +186,7 @@ fn parse_ipv6(bytes: &[u8], at: usize) -> Result<Packet, Drop> {
         protocol: packet.next_header(),
         source: source.into(),
         destination: destination.into(),
+        ecn: packet.traffic_class() & 3,
         payload_at: at + HEADER..at + end,
     })
 }
@@ -211,6 +215,10 @@ fn parse_tcp(frame: &[u8], link: Link, packet: &Packet) -> Result<Segment, Drop>
         fin: tcp.fin(),
         rst: tcp.rst(),
         psh: tcp.psh(),
+        ece: tcp.ece(),
+        cwr: tcp.cwr(),
+        ect: packet.ecn == ECT_0,
+        ce: packet.ecn == CE,
     };
     // No stack sends these; scanners do.
     if header < 20 || tcp.src_port() == 0 || tcp.dst_port() == 0 || flags.syn && flags.fin {

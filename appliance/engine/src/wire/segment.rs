@@ -100,7 +100,12 @@ pub struct Flow {
 // Part of every connection record (docs/memory.md).
 const _: () = assert!(size_of::<Flow>() == 36);
 
-/// The control bits this engine knows (RFC 9293 section 3.1).
+/// ECN field of a packet whose sender understands marks, and of one that was marked (RFC 3168 section
+/// 5).
+pub(super) const ECT_0: u8 = 0b10;
+pub(super) const CE: u8 = 0b11;
+
+/// The control bits this engine knows (RFC 9293 section 3.1), and beside them the packet's ECN field.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -117,6 +122,14 @@ pub struct Flags {
     pub rst: bool,
     /// Push.
     pub psh: bool,
+    /// ECN echo (RFC 3168 section 6.1).
+    pub ece: bool,
+    /// Congestion window reduced (RFC 3168 section 6.1).
+    pub cwr: bool,
+    /// The packet may be marked: ECT(0).
+    pub ect: bool,
+    /// The packet was marked: congestion experienced.
+    pub ce: bool,
 }
 
 /// SACK blocks an ACK carries at most beside timestamps (RFC 2018 section 3).

@@ -29,6 +29,13 @@ impl Seq {
         self.0.wrapping_sub(first.0) < length
     }
 
+    /// The earlier of both.
+    #[inline]
+    #[must_use]
+    pub fn min(self, other: Seq) -> Seq {
+        if self.after(other) { other } else { self }
+    }
+
     /// The later of both.
     #[inline]
     pub fn max(self, other: Seq) -> Seq {

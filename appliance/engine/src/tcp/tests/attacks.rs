@@ -85,6 +85,7 @@ fn flags() -> impl Strategy<Value = Flags> {
         fin: fin && !syn,
         rst,
         psh,
+        ..Flags::default()
     })
 }
 

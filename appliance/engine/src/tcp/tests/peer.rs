@@ -22,6 +22,10 @@ pub(super) const ACK: Flags = Flags {
     fin: false,
     rst: false,
     psh: false,
+    ece: false,
+    cwr: false,
+    ect: false,
+    ce: false,
 };
 pub(super) const SYN: Flags = Flags {
     syn: true,
@@ -52,6 +56,8 @@ pub(super) struct Peer {
     pub(super) link: Link,
     /// Timestamps the peer puts on its segments.
     pub(super) timestamp: Option<u32>,
+    /// And the echo on them.
+    pub(super) echo: u32,
     /// What the engine sent first: the byte after its SYN.
     pub(super) theirs: Seq,
     pub(super) id: Option<ConnId>,
@@ -111,6 +117,7 @@ impl Peer {
             window: 60_000,
             link: link(),
             timestamp: None,
+            echo: 0,
             theirs: Seq(0),
             id: None,
             opened: 0,
@@ -132,13 +139,49 @@ impl Peer {
         peer
     }
 
+    /// The same without SACK: losses are found by duplicate ACKs and timeouts alone.
+    pub(super) fn open_plain() -> Peer {
+        let mut peer = Peer::new();
+        peer.connect(Options {
+            mss: Some(1000),
+            ..Options::default()
+        });
+        peer
+    }
+
+    /// An ACK up to `ack` that reports these blocks, all counted from the first byte sent to the peer.
+    pub(super) fn sack(&mut self, ack: u32, blocks: &[(u32, u32)]) {
+        let mut options = Options::default();
+        let theirs = self.theirs;
+        for (place, &(from, to)) in options.sacks.iter_mut().zip(blocks) {
+            *place = Some((theirs + from, theirs + to));
+        }
+        options.timestamps = self.timestamp.map(|value| (value, self.echo));
+        self.send_with(ACK, ISS + 1, theirs + ack, b"", options);
+    }
+
     /// The three-way handshake; gives the SYN-ACK.
     pub(super) fn connect(&mut self, options: Options) -> Seen {
-        self.send_with(SYN, ISS, Seq(0), b"", options);
+        self.handshake(SYN, options, 0)
+    }
+
+    /// The same with other flags on the SYN.
+    pub(super) fn connect_with(&mut self, syn: Flags, options: Options) -> Seen {
+        self.handshake(syn, options, 0)
+    }
+
+    /// The same over a path with this round trip.
+    pub(super) fn connect_after(&mut self, ms: u64, options: Options) -> Seen {
+        self.handshake(SYN, options, ms)
+    }
+
+    fn handshake(&mut self, syn: Flags, options: Options, ms: u64) -> Seen {
+        self.send_with(syn, ISS, Seq(0), b"", options);
         let answer = self.see().pop().expect("a SYN-ACK");
         assert!(answer.segment.flags.syn && answer.segment.flags.ack);
         assert_eq!(answer.segment.ack, ISS + 1);
         self.theirs = answer.segment.seq + 1;
+        self.now = self.now + Micros::from_millis(ms);
         self.send(ACK, ISS + 1, self.theirs, b"");
         assert_eq!(self.opened, 1);
         answer
@@ -146,7 +189,7 @@ impl Peer {
 
     /// Sends a segment.
     pub(super) fn send(&mut self, flags: Flags, seq: Seq, ack: Seq, payload: &[u8]) -> Verdict {
-        let timestamps = self.timestamp.map(|value| (value, 0));
+        let timestamps = self.timestamp.map(|value| (value, self.echo));
         let options = Options {
             timestamps,
             ..Options::default()
@@ -306,6 +349,7 @@ impl Peer {
     pub(super) fn assert_empty(&self) {
         assert_eq!(self.tcp.count(), 0);
         assert_eq!(self.tcp.pieces.used(), 0);
+        assert_eq!(self.tcp.nodes_used(), (0, 0));
         assert_eq!(self.tcp.half_open_count(), 0);
         assert_eq!(self.tcp.by_flow.len(), self.tcp.conns.count());
     }

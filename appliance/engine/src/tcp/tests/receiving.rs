@@ -31,6 +31,7 @@ fn data_carries_the_acknowledgment() {
     peer.send(ACK, START, peer.theirs, b"one");
     peer.place(10);
     assert_eq!(peer.see_one().segment.ack, START + 3);
+    peer.send(ACK, START + 3, peer.theirs + 10, b"");
     assert!(peer.wait(100).is_empty());
 }
 

@@ -91,6 +91,7 @@ fn header() -> impl Strategy<Value = Header> {
         fin: fin && !syn,
         rst,
         psh,
+        ..Flags::default()
     });
     (
         link,
