@@ -113,6 +113,11 @@ impl<P: Port> DataCore<P> {
         &mut self.port
     }
 
+    /// Memory that was reserved for what grows with the number of players: which part, and bytes.
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+
     /// Connections open or half open.
     pub fn connections(&self) -> usize {
         self.tcp.count()

@@ -130,8 +130,6 @@ pub(super) struct Conn {
     pub(super) stalled_at: Micros,
     /// Timeouts since the peer said anything.
     pub(super) silent: u8,
-    /// On the ready list.
-    pub(super) ready: bool,
 }
 
 impl Conn {

@@ -272,7 +272,8 @@ impl Tcp {
             self.refuse(segment);
             return Verdict::Done;
         };
-        self.by_flow.insert(record.flow, id.slot);
+        // As many fit as there are records.
+        self.by_flow.insert(self.hash(&record.flow), id.slot);
         self.counters.inc(Metric::TcpOpened);
         let mut receipt = nothing(id);
         receipt.opened = true;
@@ -338,7 +339,6 @@ impl Tcp {
             challenge_at: Micros(0),
             stalled_at: Micros::NEVER,
             silent: 0,
-            ready: false,
         }
     }
 

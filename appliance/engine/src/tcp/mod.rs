@@ -35,10 +35,12 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::memory::index::Index;
+use crate::memory::queue::SlotQueue;
 use crate::memory::slab::Slab;
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
@@ -177,10 +179,12 @@ pub struct Tcp {
     /// The addresses of `config.listen`.
     listen: Vec<Endpoint>,
     conns: Slab<Conn>,
-    by_flow: HashMap<Flow, u32, ahash::RandomState>,
+    /// Finds a record by its flow, with a hash that outsiders cannot predict.
+    by_flow: Index,
+    hasher: ahash::RandomState,
     pieces: Pieces,
     wheel: Wheel,
-    ready: VecDeque<ConnId>,
+    ready: SlotQueue,
     replies: Replies,
     half_open: HalfOpens,
     /// When a SYN cookie was last sent.
@@ -200,11 +204,11 @@ impl Tcp {
             ahash::RandomState::with_seeds(one, two, one.rotate_left(32), two.rotate_left(32));
         Tcp {
             conns: Slab::new(max),
-            // Twice as many as are used: removed entries are swept up in place, without allocating.
-            by_flow: HashMap::with_capacity_and_hasher(max as usize * 2, hasher.clone()),
+            by_flow: Index::new(max),
+            hasher: hasher.clone(),
             pieces: Pieces::new(config.pieces),
             wheel: Wheel::new(max),
-            ready: VecDeque::with_capacity(max as usize * 2),
+            ready: SlotQueue::new(max),
             replies: Replies::new(),
             half_open: HalfOpens::new(config.half_open_max, hasher),
             cookie_at: None,
@@ -214,6 +218,20 @@ impl Tcp {
             listen: config.listen.iter().copied().map(Endpoint::from).collect(),
             config,
         }
+    }
+
+    /// Memory for connections: which part, and bytes.
+    pub fn memory(&self) -> [(&'static str, usize); 5] {
+        [
+            ("TCP: connection record", self.conns.bytes()),
+            ("TCP: flow table", self.by_flow.bytes()),
+            ("TCP: timers", self.wheel.bytes()),
+            ("TCP: ready queue", self.ready.bytes()),
+            (
+                "TCP: TIME-WAIT queue",
+                self.time_wait.capacity() * size_of::<ConnId>(),
+            ),
+        ]
     }
 
     /// Connections open or half open; TIME-WAIT is not counted.
@@ -243,7 +261,7 @@ impl Tcp {
 
     /// Takes one segment and the frame it was read from.
     pub fn receive(&mut self, now: Micros, frame: &[u8], segment: &Segment) -> Verdict {
-        if let Some(&slot) = self.by_flow.get(&segment.flow) {
+        if let Some(slot) = self.find(&segment.flow) {
             self.counters.inc(Metric::TcpSegmentsIn);
             return self.on_segment(now, slot, frame, segment);
         }
@@ -354,9 +372,8 @@ impl Tcp {
 
     /// The next connection that has something to send.
     pub fn next_ready(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.ready.pop_front() {
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.ready = false;
+        while let Some(slot) = self.ready.pop() {
+            if let Some((id, _)) = self.conns.at(slot) {
                 return Some(id);
             }
         }
@@ -364,12 +381,17 @@ impl Tcp {
     }
 
     fn make_ready(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !conn.ready
-        {
-            conn.ready = true;
-            self.ready.push_back(id);
-        }
+        self.ready.push(id.slot);
+    }
+
+    /// The record of `flow`.
+    fn find(&self, flow: &Flow) -> Option<u32> {
+        let holds = |slot| self.conns.peek(slot).is_some_and(|conn| conn.flow == *flow);
+        self.by_flow.find(self.hash(flow), holds)
+    }
+
+    fn hash(&self, flow: &Flow) -> u32 {
+        isn::low(self.hasher.hash_one(flow))
     }
 
     /// Forgets a connection.
@@ -377,7 +399,7 @@ impl Tcp {
         let Some(mut conn) = self.conns.remove(id) else {
             return;
         };
-        self.by_flow.remove(&conn.flow);
+        self.by_flow.remove(self.hash(&conn.flow), id.slot);
         self.pieces.clear(&mut conn.waiting);
         self.wheel.cancel(id.slot);
         if conn.state == State::TimeWait {
