@@ -113,9 +113,12 @@ impl<P: Port> DataCore<P> {
         &mut self.port
     }
 
-    /// Memory that was reserved for what grows with the number of players: which part, and bytes.
+    /// Memory of what grows with the number of players: which part, and bytes (docs/memory.md).
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
-        Vec::new()
+        let mut parts = self.tcp.memory().to_vec();
+        parts.extend(self.sessions.memory());
+        parts.extend(self.hunts.memory());
+        parts
     }
 
     /// Connections open or half open.
