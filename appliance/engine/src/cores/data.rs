@@ -113,6 +113,14 @@ impl<P: Port> DataCore<P> {
         &mut self.port
     }
 
+    /// Memory of what grows with the number of players: which part, and bytes (docs/memory.md).
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        let mut parts = self.tcp.memory().to_vec();
+        parts.extend(self.sessions.memory());
+        parts.extend(self.hunts.memory());
+        parts
+    }
+
     /// Connections open or half open.
     pub fn connections(&self) -> usize {
         self.tcp.count()

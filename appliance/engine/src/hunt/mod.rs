@@ -80,6 +80,18 @@ impl Hunts {
         }
     }
 
+    /// Memory for subscriptions: which part, and bytes.
+    pub fn memory(&self) -> [(&'static str, usize); 2] {
+        let listed = |hunt: &Hunt| hunt.subscribers.capacity() * size_of::<u32>();
+        [
+            ("hunt: subscription record", self.subscriptions.bytes()),
+            (
+                "hunt: list of subscribers",
+                self.hunts.iter().map(listed).sum(),
+            ),
+        ]
+    }
+
     /// Hunts that have a subscriber.
     pub fn count(&self) -> usize {
         self.by_number.len()

@@ -4,10 +4,11 @@
 //! records in memory order. A connection lists its own through the records (`next`). A record is a
 //! cursor: the log position up to which the player's stream has been filled.
 //!
-//! Bound: `subscriptions_max`; past it a subscribe is refused with "limit exceeded".
+//! Bound: `subscriptions_max`; past it a subscribe is refused with "limit exceeded". Address space for
+//! all records is taken at start, the memory behind it as they come into use.
 
 use crate::hunt::Hunts;
-use crate::memory::slab::{NONE, Slab};
+use crate::memory::slab::NONE;
 use crate::units::ConnId;
 
 /// One player's place in one hunt.
@@ -15,9 +16,9 @@ use crate::units::ConnId;
 pub struct Subscription {
     /// The player's connection.
     pub conn: ConnId,
-    /// Slot of the hunt.
+    /// Slot of the hunt; `NONE` when the record is free.
     pub hunt: u32,
-    /// Next subscription of the same connection, or `NONE`.
+    /// Next subscription of the same connection, or next free record; `NONE` for the last.
     pub next: u32,
     /// Log position of the first byte not yet placed into the player's stream.
     pub cursor: u64,
@@ -25,28 +26,80 @@ pub struct Subscription {
     pub offset: u64,
 }
 
-/// The records of one core.
+// Two in a cache line (docs/memory.md).
+const _: () = assert!(size_of::<Subscription>() == 32);
+
+/// The records of one core. An index needs no generation: it is on two lists, both of which forget it
+/// before the record is free.
 #[derive(Debug)]
 pub struct Subscriptions {
-    records: Slab<Subscription>,
+    records: Vec<Subscription>,
+    capacity: usize,
+    /// The record that was freed last, or `NONE`.
+    free: u32,
+    count: usize,
 }
 
 impl Subscriptions {
     pub(super) fn new(capacity: u32) -> Subscriptions {
         Subscriptions {
-            records: Slab::new(capacity),
+            records: Vec::with_capacity(capacity as usize),
+            capacity: capacity as usize,
+            free: NONE,
+            count: 0,
         }
+    }
+
+    /// Bytes of the records that were ever in use.
+    pub fn bytes(&self) -> usize {
+        self.records.len() * size_of::<Subscription>()
     }
 
     /// Subscriptions held.
     pub fn count(&self) -> usize {
-        self.records.count()
+        self.count
     }
 
     /// The record `index`.
     #[inline]
     pub fn at(&mut self, index: u32) -> Option<&mut Subscription> {
-        self.records.at(index).map(|(_, record)| record)
+        let record = self.records.get_mut(index as usize)?;
+        (record.hunt != NONE).then_some(record)
+    }
+
+    /// The slot of the connection that record `index` is of.
+    fn slot_of(&self, index: u32) -> u32 {
+        self.records
+            .get(index as usize)
+            .map_or(NONE, |record| record.conn.slot)
+    }
+
+    /// Stores a record; none when there is no room.
+    fn insert(&mut self, record: Subscription) -> Option<u32> {
+        let index = self.free;
+        if let Some(free) = self.records.get_mut(index as usize) {
+            self.free = free.next;
+            *free = record;
+            self.count += 1;
+            return Some(index);
+        }
+        if self.records.len() == self.capacity {
+            return None;
+        }
+        let index = u32::try_from(self.records.len()).ok()?;
+        self.records.push(record);
+        self.count += 1;
+        Some(index)
+    }
+
+    fn remove(&mut self, index: u32) {
+        let free = self.free;
+        if let Some(record) = self.at(index) {
+            record.hunt = NONE;
+            record.next = free;
+            self.free = index;
+            self.count -= 1;
+        }
     }
 }
 
@@ -62,17 +115,14 @@ impl Hunts {
             cursor: self.logs.head(slot),
             offset: hunt.top,
         };
-        let Ok(id) = self.subscriptions.records.insert(record) else {
+        let subscriptions = &mut self.subscriptions;
+        let Some(index) = subscriptions.insert(record) else {
             return false;
         };
-        *first = id.slot;
-        let records = &mut self.subscriptions.records;
-        let place = hunt.subscribers.partition_point(|&index| {
-            records
-                .at(index)
-                .is_some_and(|(_, other)| other.conn.slot < conn.slot)
-        });
-        hunt.subscribers.insert(place, id.slot);
+        *first = index;
+        let before = |&other: &u32| subscriptions.slot_of(other) < conn.slot;
+        let place = hunt.subscribers.partition_point(before);
+        hunt.subscribers.insert(place, index);
         self.walks.on_insert(slot, place);
         true
     }
@@ -132,10 +182,8 @@ impl Hunts {
             ..
         } = self;
         let hunt = &mut hunts[record.hunt as usize];
-        let start = hunt.subscribers.partition_point(|&other| {
-            let other = subscriptions.records.at(other);
-            other.is_some_and(|(_, other)| other.conn.slot < record.conn.slot)
-        });
+        let before = |&other: &u32| subscriptions.slot_of(other) < record.conn.slot;
+        let start = hunt.subscribers.partition_point(before);
         if let Some(found) = hunt.subscribers[start..]
             .iter()
             .position(|&other| other == index)
@@ -144,9 +192,7 @@ impl Hunts {
             walks.on_remove(record.hunt, start + found);
         }
         let empty = hunt.subscribers.is_empty();
-        if let Some((id, _)) = subscriptions.records.at(index) {
-            subscriptions.records.remove(id);
-        }
+        subscriptions.remove(index);
         if empty {
             self.close(record.hunt);
         }

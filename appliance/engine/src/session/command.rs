@@ -5,7 +5,7 @@ use crate::metrics::catalog::Metric;
 use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
 use crate::session::codec::json::{self, Body, Command, Connect, Publish, Subscribe};
 use crate::session::codes::{Disconnect, Error};
-use crate::session::player::{PENDING_MAX, Phase};
+use crate::session::player::{Bearer, ClientId, PENDING_MAX, Phase};
 use crate::session::rules::{NameError, TokenError};
 use crate::session::{Pending, Purpose, Road, Sessions};
 use crate::units::{ConnId, Micros};
@@ -77,9 +77,9 @@ impl Sessions {
             return self.disconnect(road, id, Disconnect::TooManyRequests);
         }
         let separator: &[u8] = if player.held.is_empty() { b"" } else { b"\n" };
-        let stored = self.chunks.append(&mut player.held, separator);
+        let stored = self.chunks.gather(&mut player.held, separator);
         if stored
-            .and_then(|()| self.chunks.append(&mut player.held, text))
+            .and_then(|()| self.chunks.gather(&mut player.held, text))
             .is_err()
         {
             self.counters.inc(Metric::SessionChunksFull);
@@ -94,15 +94,11 @@ impl Sessions {
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };
-        if player.conn != id || player.pending > 0 || player.held.is_empty() {
+        if player.generation != id.generation || player.pending > 0 || player.held.is_empty() {
             return;
         }
         let mut text = std::mem::take(&mut self.scratch);
-        text.clear();
-        text.resize(player.held.len(), 0);
-        self.chunks
-            .read(&player.held, player.held.start(), &mut text);
-        self.chunks.clear(&mut player.held);
+        self.chunks.take_all(&mut player.held, &mut text);
         road.tcp.set_backlog(id, 0);
         self.run(road, id, &text);
         self.scratch = text;
@@ -166,7 +162,7 @@ impl Sessions {
                 }
             },
         };
-        let client = self.client_id();
+        let client = ClientId::new([self.random(), self.random()]);
         let jitter = self.random() % (self.rules.ping_interval.0 / 2 + 1);
         let first_ping = road.now + Micros(self.rules.ping_interval.0 / 2 + jitter);
         let Some(player) = self.player(id) else {
@@ -174,8 +170,7 @@ impl Sessions {
         };
         player.phase = Phase::Connected;
         player.client = client;
-        player.user = claims.user.into();
-        player.info = claims.info.into();
+        player.bearer = bearer(claims.user, claims.info);
         player.deadline = first_ping;
         set_expiry(player, road.now, claims.ttl_s);
         self.wheel.schedule(id.slot, first_ping);
@@ -186,7 +181,7 @@ impl Sessions {
             &mut self.out,
             number,
             &json::ConnectResult {
-                client: std::str::from_utf8(&client).unwrap_or(""),
+                client: client.text(&mut [0; ClientId::TEXT_BYTES]),
                 version: self.rules.version,
                 ttl_s: claims.ttl_s,
                 ping_s: u32::try_from(self.rules.ping_interval.0 / 1_000_000).unwrap_or(u32::MAX),
@@ -208,12 +203,12 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
-        if *player.user != *claims.user {
+        if *player.user() != *claims.user {
             return self.disconnect(road, id, Disconnect::InvalidToken);
         }
         set_expiry(player, road.now, claims.ttl_s);
-        let client = player.client;
-        let client = std::str::from_utf8(&client).unwrap_or("");
+        let mut client = [0; ClientId::TEXT_BYTES];
+        let client = player.client.text(&mut client);
         self.out.clear();
         json::refresh_reply(&mut self.out, number, client, version, claims.ttl_s);
         self.queue_out(road, id);
@@ -345,8 +340,9 @@ impl Sessions {
         // The protocol separates messages by newlines, and JSON has none inside strings.
         compact.extend(data.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         if let Some(player) = self.player(id) {
-            let client = std::str::from_utf8(&player.client).unwrap_or("");
-            json::client_info(&mut info, &player.user, client, &player.info);
+            let mut client = [0; ClientId::TEXT_BYTES];
+            let client = player.client.text(&mut client);
+            json::client_info(&mut info, player.user(), client, player.info());
         }
         let submission = Submission::Publish(submit::Publish {
             token,
@@ -402,21 +398,6 @@ impl Sessions {
         }
         self.refuse(road, id, number, Error::TooManyRequests);
     }
-
-    fn client_id(&mut self) -> [u8; 36] {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let random = [self.random().to_le_bytes(), self.random().to_le_bytes()].concat();
-        let mut text = [b'-'; 36];
-        let places = (0..36).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
-        for (nibble, place) in places.enumerate() {
-            let byte = random[nibble / 2] >> (4 * (nibble % 2));
-            text[place] = HEX[usize::from(byte & 15)];
-        }
-        // Version and variant of a random UUID (RFC 9562 section 5.4).
-        text[14] = b'4';
-        text[19] = HEX[usize::from(8 | random[9] & 3)];
-        text
-    }
 }
 
 /// What a successful subscribe tells the player.
@@ -427,6 +408,17 @@ pub(super) struct Subscribed {
     /// The offset the player asked to recover from.
     pub(super) offset: u64,
     pub(super) recovered: bool,
+}
+
+/// What is worth keeping of a token: nothing for most of the anonymous.
+fn bearer(user: String, info: Vec<u8>) -> Option<Box<Bearer>> {
+    let known = !user.is_empty() || !info.is_empty();
+    known.then(|| {
+        Box::new(Bearer {
+            user: user.into(),
+            info: info.into(),
+        })
+    })
 }
 
 fn set_expiry(player: &mut crate::session::player::Player, now: Micros, ttl_s: Option<u32>) {

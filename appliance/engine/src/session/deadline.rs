@@ -1,5 +1,6 @@
 //! What happens to players by the clock: late requests, pings, missing pongs, expiry, draining.
 
+use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
 use crate::session::codec::json;
 use crate::session::codes::Disconnect;
@@ -21,7 +22,7 @@ impl Sessions {
             let Some(Some(player)) = self.players.get(slot as usize) else {
                 continue;
             };
-            let (id, deadline) = (player.conn, player.deadline.min(player.expires));
+            let (id, deadline) = (player.id(slot), player.deadline.min(player.expires));
             if deadline <= road.now {
                 self.on_deadline(road, id);
             } else {
@@ -115,7 +116,8 @@ impl Sessions {
                 && player.phase != Phase::Closing
             {
                 told += 1;
-                let id = player.conn;
+                // A core has fewer than 2^32 players.
+                let id = player.id(u32::try_from(slot).unwrap_or(NONE));
                 self.disconnect(road, id, Disconnect::Shutdown);
             }
         }

@@ -27,7 +27,7 @@ impl Sessions {
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };
-        let kept = player.input.len();
+        let kept = player.held.len();
         if kept == 0 {
             let used = self.on_request_bytes(road, id, bytes);
             if let Some(rest) = bytes.get_mut(used..)
@@ -38,11 +38,7 @@ impl Sessions {
             return;
         }
         let mut request = std::mem::take(&mut self.scratch);
-        request.clear();
-        request.resize(kept, 0);
-        self.chunks
-            .read(&player.input, player.input.start(), &mut request);
-        self.chunks.clear(&mut player.input);
+        self.chunks.take_all(&mut player.held, &mut request);
         request.extend_from_slice(bytes);
         let used = self.on_request_bytes(road, id, &request);
         self.scratch = request;
@@ -67,7 +63,7 @@ impl Sessions {
                 let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
                     return 0;
                 };
-                if self.chunks.append(&mut player.input, request).is_err() {
+                if self.chunks.gather(&mut player.held, request).is_err() {
                     self.counters.inc(Metric::SessionChunksFull);
                     self.cut(road, id);
                 }

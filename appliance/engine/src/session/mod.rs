@@ -26,10 +26,9 @@ mod answer;
 mod serve;
 mod deadline;
 
-use std::collections::VecDeque;
-
 use crate::hunt::Hunts;
 use crate::memory::chunk::{Chunks, Full};
+use crate::memory::queue::SlotQueue;
 use crate::memory::slab::{NONE, Slab};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
@@ -131,7 +130,8 @@ pub struct Sessions {
     rules: Rules,
     verify: Verify,
     pending: Slab<Pending>,
-    touched: VecDeque<ConnId>,
+    /// Players that have bytes for their connection and are to be served.
+    touched: SlotQueue,
     wheel: Wheel,
     /// Reply under construction, as JSON.
     out: Vec<u8>,
@@ -174,7 +174,7 @@ impl Sessions {
             rules,
             verify,
             pending: Slab::new(PENDING_SUBMISSIONS_MAX),
-            touched: VecDeque::with_capacity(players_max as usize),
+            touched: SlotQueue::new(players_max),
             wheel: Wheel::new(players_max),
             out: Vec::with_capacity(message_bytes_max),
             framed: Vec::with_capacity(message_bytes_max),
@@ -185,6 +185,16 @@ impl Sessions {
             draining: false,
             drain_next: 0,
         }
+    }
+
+    /// Memory for players: which part, and bytes.
+    pub fn memory(&self) -> [(&'static str, usize); 3] {
+        let players = self.players.capacity() * size_of::<Option<Player>>();
+        [
+            ("session: player record", players),
+            ("session: timers", self.wheel.bytes()),
+            ("session: queue of those to serve", self.touched.bytes()),
+        ]
     }
 
     /// Connections that have a session.
@@ -204,7 +214,7 @@ impl Sessions {
 
     fn player(&mut self, id: ConnId) -> Option<&mut Player> {
         let player = self.players.get_mut(id.slot as usize)?.as_mut()?;
-        (player.conn == id).then_some(player)
+        (player.generation == id.generation).then_some(player)
     }
 
     /// A number that nobody outside can foretell from a few others cheaply enough to matter here:
@@ -269,8 +279,7 @@ impl Sessions {
         };
         self.count -= 1;
         player.decoder.clear(&mut self.chunks);
-        self.chunks.clear(&mut player.input);
-        self.chunks.clear(&mut player.held);
+        self.chunks.discard(&mut player.held);
         self.chunks.clear(&mut player.private);
         self.wheel.cancel(id.slot);
     }
@@ -299,7 +308,7 @@ impl Sessions {
         player.phase = Phase::Closing;
         player.deadline = deadline;
         let mut held = std::mem::take(&mut player.held);
-        self.chunks.clear(&mut held);
+        self.chunks.discard(&mut held);
         self.wheel.schedule(id.slot, deadline);
     }
 
@@ -316,9 +325,6 @@ impl Sessions {
         };
         if let Some(metric) = metric {
             self.counters.inc(metric);
-        }
-        if let Some(player) = self.player(id) {
-            player.reason = Some(reason);
         }
         self.close(road, id, reason.code(), reason.reason());
     }
@@ -362,12 +368,8 @@ impl Sessions {
 
     /// Puts the player on the list of those to serve.
     fn touch(&mut self, id: ConnId) {
-        let Some(player) = self.player(id) else {
-            return;
-        };
-        if !player.touched {
-            player.touched = true;
-            self.touched.push_back(id);
+        if self.player(id).is_some() {
+            self.touched.push(id.slot);
         }
     }
 
@@ -378,10 +380,9 @@ impl Sessions {
 
     /// The next player that has something to send.
     pub fn next_touched(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.touched.pop_front() {
-            if let Some(player) = self.player(id) {
-                player.touched = false;
-                return Some(id);
+        while let Some(slot) = self.touched.pop() {
+            if let Some(Some(player)) = self.players.get(slot as usize) {
+                return Some(player.id(slot));
             }
         }
         None

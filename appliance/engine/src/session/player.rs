@@ -1,12 +1,11 @@
 //! One connection above TCP: from the upgrade request to the close frame.
 //!
-//! Fixed-size record but for the user's name and info, which are made once by the connect command.
-//! What a player holds of the chunk pool (`input`, `held`, `private`, the decoder) is given back in
-//! `Sessions::release`, the only way a record goes.
+//! Fixed-size record but for the name and info that a token brings, which are made once by the connect
+//! command; an idle anonymous player owns no heap. What a player holds of the chunk pool (`held`,
+//! `private`, the decoder) is given back in `Sessions::release`, the only way a record goes.
 
-use crate::memory::chunk::Chain;
+use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
-use crate::session::codes::Disconnect;
 use crate::units::{ConnId, Micros};
 use crate::ws::message::Decoder;
 
@@ -26,77 +25,142 @@ pub enum Phase {
     Closing,
 }
 
-/// One connection's session.
+/// What a token says about its bearer.
 #[derive(Debug)]
+pub struct Bearer {
+    /// The user's id.
+    pub user: Box<str>,
+    /// JSON that others see about the player, or empty.
+    pub info: Box<[u8]>,
+}
+
+/// Random id that other players see: a UUID, kept as its 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientId([u8; 16]);
+
+impl ClientId {
+    /// Length of the text form.
+    pub const TEXT_BYTES: usize = 36;
+
+    /// A UUID of version 4 (RFC 9562 section 5.4) from these random numbers.
+    pub fn new(random: [u64; 2]) -> ClientId {
+        let mut bytes = (u128::from(random[0]) << 64 | u128::from(random[1])).to_be_bytes();
+        bytes[6] = 0x40 | bytes[6] & 0x0f;
+        bytes[8] = 0x80 | bytes[8] & 0x3f;
+        ClientId(bytes)
+    }
+
+    /// The text form (RFC 9562 section 4), written to `buffer`.
+    pub fn text(self, buffer: &mut [u8; ClientId::TEXT_BYTES]) -> &str {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        *buffer = [b'-'; ClientId::TEXT_BYTES];
+        let places = (0..ClientId::TEXT_BYTES).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        for (place, nibble) in places.zip(nibbles) {
+            buffer[place] = HEX[usize::from(nibble)];
+        }
+        std::str::from_utf8(buffer).unwrap_or("")
+    }
+}
+
+/// One connection's session. Two cache lines: the first is all that an event to this player needs,
+/// the second what its own commands and its deadlines need.
+#[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Player {
-    /// Its connection.
-    pub conn: ConnId,
+    /// Replies: from the first byte not acknowledged to the last one not yet placed.
+    pub private: Chain,
+    /// Stream position in `private` up to which bytes were placed into the TCP stream.
+    pub placed: u32,
+    /// First subscription, or `NONE`.
+    pub subscriptions: u32,
+    /// Tells this connection from others that had the same slot.
+    pub generation: u32,
     /// How far it has come.
     pub phase: Phase,
-    /// Has bytes for its connection and is on the list of those to serve.
-    pub touched: bool,
     /// A ping is unanswered.
     pub awaits_pong: bool,
     /// FIN was asked for.
     pub finished: bool,
     /// Commands waiting for the journal.
     pub pending: u8,
-    /// Subscriptions held and asked for.
-    pub subscription_count: u32,
-    /// First subscription, or `NONE`.
-    pub subscriptions: u32,
-    /// What the decoder is in the middle of.
-    pub decoder: Decoder,
-    /// The unfinished upgrade request.
-    pub input: Chain,
-    /// Commands that wait because an earlier one waits for the journal.
-    pub held: Chain,
-    /// Replies: from the first byte not acknowledged to the last one not yet placed.
-    pub private: Chain,
-    /// Stream position in `private` up to which bytes were placed into the TCP stream.
-    pub placed: u32,
     /// When the next deadline of this phase is.
     pub deadline: Micros,
     /// When the connection expires; `NEVER` without expiry.
     pub expires: Micros,
-    /// Random id that other players see, as text (UUID form).
-    pub client: [u8; 36],
-    /// The user's id; empty means anonymous.
-    pub user: Box<str>,
-    /// JSON others see about the player, or empty.
-    pub info: Box<[u8]>,
-    /// Why it is being closed, if by us.
-    pub reason: Option<Disconnect>,
+    /// What waits for more: the unfinished upgrade request, later commands behind one that waits for
+    /// the journal.
+    pub held: Gather,
+    /// Subscriptions held and asked for.
+    pub subscription_count: u32,
+    /// What the decoder is in the middle of.
+    pub decoder: Decoder,
+    /// Random id that other players see.
+    pub client: ClientId,
+    /// Who it is; nobody in particular without a token.
+    pub bearer: Option<Box<Bearer>>,
 }
+
+// A player costs no more than this, also when the place is empty (docs/memory.md).
+const _: () = assert!(size_of::<Option<Player>>() == 128);
+const _: () = assert!(std::mem::offset_of!(Player, held) < 64);
 
 impl Player {
     /// A session for a connection just opened.
     pub fn new(conn: ConnId, deadline: Micros) -> Player {
         Player {
-            conn,
+            private: Chain::default(),
+            placed: 0,
+            subscriptions: NONE,
+            generation: conn.generation,
             phase: Phase::Request,
-            touched: false,
             awaits_pong: false,
             finished: false,
             pending: 0,
-            subscription_count: 0,
-            subscriptions: NONE,
-            decoder: Decoder::default(),
-            input: Chain::default(),
-            held: Chain::default(),
-            private: Chain::default(),
-            placed: 0,
             deadline,
             expires: Micros::NEVER,
-            client: [b'0'; 36],
-            user: "".into(),
-            info: Box::default(),
-            reason: None,
+            held: Gather::default(),
+            subscription_count: 0,
+            decoder: Decoder::default(),
+            client: ClientId([0; 16]),
+            bearer: None,
         }
+    }
+
+    /// Its connection; `slot` is where it stands.
+    pub fn id(&self, slot: u32) -> ConnId {
+        ConnId {
+            slot,
+            generation: self.generation,
+        }
+    }
+
+    /// The user's id; empty means anonymous.
+    pub fn user(&self) -> &str {
+        self.bearer.as_ref().map_or("", |bearer| &bearer.user)
+    }
+
+    /// JSON that others see about the player, or empty.
+    pub fn info(&self) -> &[u8] {
+        self.bearer.as_ref().map_or(&[], |bearer| &bearer.info)
     }
 
     /// Reply bytes not yet placed into the TCP stream.
     pub fn unplaced(&self) -> u32 {
         self.private.end().wrapping_sub(self.placed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_id_is_a_random_uuid() {
+        let mut buffer = [0; ClientId::TEXT_BYTES];
+        let id = ClientId::new([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+        assert_eq!(id.text(&mut buffer), "01234567-89ab-4def-bedc-ba9876543210");
+        let id = ClientId::new([0, 0]);
+        assert_eq!(id.text(&mut buffer), "00000000-0000-4000-8000-000000000000");
     }
 }

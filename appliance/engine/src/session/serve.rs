@@ -68,7 +68,7 @@ impl Sessions {
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };
-        if player.conn != id {
+        if player.generation != id.generation {
             return;
         }
         if !player.private.is_empty() {

@@ -145,8 +145,6 @@ pub(super) struct Conn {
     pub(super) stalled_at: Option<StampMs>,
     /// Timeouts since the peer said anything.
     pub(super) silent: u8,
-    /// On the ready list.
-    pub(super) ready: bool,
 }
 
 /// Explicit congestion notification (RFC 3168 section 6.1).

@@ -285,7 +285,8 @@ impl Tcp {
             self.refuse(segment);
             return Verdict::Done;
         };
-        self.by_flow.insert(record.flow, id.slot);
+        // As many fit as there are records.
+        self.by_flow.insert(self.hash(&record.flow), id.slot);
         self.counters.inc(Metric::TcpOpened);
         let mut receipt = nothing(id);
         receipt.opened = true;
@@ -362,7 +363,6 @@ impl Tcp {
             challenged_at: None,
             stalled_at: None,
             silent: 0,
-            ready: false,
         }
     }
 

@@ -40,10 +40,12 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::memory::index::Index;
+use crate::memory::queue::SlotQueue;
 use crate::memory::slab::Slab;
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
@@ -197,12 +199,14 @@ pub struct Tcp {
     /// The addresses of `config.listen`.
     listen: Vec<Endpoint>,
     conns: Slab<Conn>,
-    by_flow: HashMap<Flow, u32, ahash::RandomState>,
+    /// Finds a record by its flow, with a hash that outsiders cannot predict.
+    by_flow: Index,
+    hasher: ahash::RandomState,
     pieces: Pieces,
     flights: Flights,
     extents: Extents,
     wheel: Wheel,
-    ready: VecDeque<ConnId>,
+    ready: SlotQueue,
     replies: Replies,
     half_open: HalfOpens,
     /// When a SYN cookie was last sent.
@@ -222,13 +226,13 @@ impl Tcp {
             ahash::RandomState::with_seeds(one, two, one.rotate_left(32), two.rotate_left(32));
         Tcp {
             conns: Slab::new(max),
-            // Twice as many as are used: removed entries are swept up in place, without allocating.
-            by_flow: HashMap::with_capacity_and_hasher(max as usize * 2, hasher.clone()),
+            by_flow: Index::new(max),
+            hasher: hasher.clone(),
             pieces: Pieces::new(config.pieces),
             flights: Flights::new(max, shared_nodes(max)),
             extents: Extents::new(max, shared_nodes(max)),
             wheel: Wheel::new(max),
-            ready: VecDeque::with_capacity(max as usize * 2),
+            ready: SlotQueue::new(max),
             replies: Replies::new(),
             half_open: HalfOpens::new(config.half_open_max, hasher),
             cookie_at: None,
@@ -238,6 +242,20 @@ impl Tcp {
             listen: config.listen.iter().copied().map(Endpoint::from).collect(),
             config,
         }
+    }
+
+    /// Memory for connections: which part, and bytes.
+    pub fn memory(&self) -> [(&'static str, usize); 5] {
+        [
+            ("TCP: connection record", self.conns.bytes()),
+            ("TCP: flow table", self.by_flow.bytes()),
+            ("TCP: timers", self.wheel.bytes()),
+            ("TCP: ready queue", self.ready.bytes()),
+            (
+                "TCP: TIME-WAIT queue",
+                self.time_wait.capacity() * size_of::<ConnId>(),
+            ),
+        ]
     }
 
     /// Connections open or half open; TIME-WAIT is not counted.
@@ -272,7 +290,7 @@ impl Tcp {
 
     /// Takes one segment and the frame it was read from.
     pub fn receive(&mut self, now: Micros, frame: &[u8], segment: &Segment) -> Verdict {
-        if let Some(&slot) = self.by_flow.get(&segment.flow) {
+        if let Some(slot) = self.find(&segment.flow) {
             self.counters.inc(Metric::TcpSegmentsIn);
             return self.on_segment(now, slot, frame, segment);
         }
@@ -388,9 +406,8 @@ impl Tcp {
 
     /// The next connection that has something to send.
     pub fn next_ready(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.ready.pop_front() {
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.ready = false;
+        while let Some(slot) = self.ready.pop() {
+            if let Some((id, _)) = self.conns.at(slot) {
                 return Some(id);
             }
         }
@@ -398,12 +415,17 @@ impl Tcp {
     }
 
     fn make_ready(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !conn.ready
-        {
-            conn.ready = true;
-            self.ready.push_back(id);
-        }
+        self.ready.push(id.slot);
+    }
+
+    /// The record of `flow`.
+    fn find(&self, flow: &Flow) -> Option<u32> {
+        let holds = |slot| self.conns.peek(slot).is_some_and(|conn| conn.flow == *flow);
+        self.by_flow.find(self.hash(flow), holds)
+    }
+
+    fn hash(&self, flow: &Flow) -> u32 {
+        isn::low(self.hasher.hash_one(flow))
     }
 
     /// Forgets a connection.
@@ -411,7 +433,7 @@ impl Tcp {
         let Some(mut conn) = self.conns.remove(id) else {
             return;
         };
-        self.by_flow.remove(&conn.flow);
+        self.by_flow.remove(self.hash(&conn.flow), id.slot);
         self.pieces.clear(&mut conn.waiting);
         self.flights.clear(&mut conn.flight);
         self.extents.clear(&mut conn.queue);

@@ -42,7 +42,7 @@ impl Tcp {
     /// A router says that a packet of ours was too big. False when no connection of this core sent
     /// it: try another core, or [`Tcp::ignore_too_big`].
     pub fn on_too_big(&mut self, report: &TooBig) -> bool {
-        let Some(&slot) = self.by_flow.get(&report.flow) else {
+        let Some(slot) = self.find(&report.flow) else {
             return false;
         };
         let Some((id, conn)) = self.conns.at(slot) else {

@@ -2,7 +2,7 @@
 //!
 //! Stands between `tcp` (in-order bytes in a frame of the port, writable) and `session`. A message
 //! that lies whole and unfragmented in the input is unmasked where it lies and handed on as a slice
-//! of it: no copy. Anything else is unmasked piece by piece into a chain of the core's chunk pool
+//! of it: no copy. Anything else is unmasked piece by piece into chunks of the core's pool
 //! and copied into the caller's scratch buffer when it is whole.
 //!
 //! Memory: [`Decoder`] is plain data for the connection's record. What it gathers is bounded by
@@ -13,7 +13,7 @@
 //! and all further input is dropped; text is checked as it comes, so wrong text fails at its first
 //! wrong byte and not at the end of the message.
 
-use crate::memory::chunk::{Chain, Chunks};
+use crate::memory::chunk::{Chunks, Gather};
 use crate::ws::close;
 use crate::ws::frame::{CLIENT_HEADER_BYTES_MAX, Header, Opcode, parse_header};
 use crate::ws::mask::{advanced, unmask};
@@ -105,23 +105,23 @@ const BEFORE_HEADER: Stage = Stage::Header {
 pub struct Decoder {
     stage: Stage,
     /// Unmasked fragments of the message that is coming in.
-    message: Chain,
+    message: Gather,
     /// Unmasked beginning of a control frame; apart, because it may stand between fragments.
-    control: Chain,
+    control: Gather,
     utf8: Utf8,
     /// Text or Binary while a message is coming in.
     kind: Option<Opcode>,
 }
 
-// The connection's record has room for one cache line of WebSocket state.
-const _: () = assert!(size_of::<Decoder>() <= 64);
+// Part of every player's record (docs/memory.md).
+const _: () = assert!(size_of::<Decoder>() <= 40);
 
 impl Default for Decoder {
     fn default() -> Decoder {
         Decoder {
             stage: BEFORE_HEADER,
-            message: Chain::default(),
-            control: Chain::default(),
+            message: Gather::default(),
+            control: Gather::default(),
             utf8: Utf8::default(),
             kind: None,
         }
@@ -153,8 +153,8 @@ impl Decoder {
 
     /// Gives back every chunk and begins anew.
     pub fn clear(&mut self, chunks: &mut Chunks) {
-        chunks.clear(&mut self.message);
-        chunks.clear(&mut self.control);
+        chunks.discard(&mut self.message);
+        chunks.discard(&mut self.control);
         *self = Decoder::default();
     }
 
@@ -205,12 +205,12 @@ impl Decoder {
             }
             self.stage = BEFORE_HEADER;
             if opcode.is_control() {
-                let payload = copy_out(&mut self.control, chunks, scratch);
-                return self.finish(opcode, payload, true);
+                chunks.take_all(&mut self.control, scratch);
+                return self.finish(opcode, scratch, true);
             }
             if fin {
-                let payload = copy_out(&mut self.message, chunks, scratch);
-                return self.finish(opcode, payload, true);
+                chunks.take_all(&mut self.message, scratch);
+                return self.finish(opcode, scratch, true);
             }
         }
     }
@@ -312,13 +312,13 @@ impl Decoder {
     }
 }
 
-/// Unmasks what has come of a frame's payload, checks it and puts it into `chain`; says how many
+/// Unmasks what has come of a frame's payload, checks it and puts it into `gathered`; says how many
 /// bytes are still to come.
 fn gather(
     frame: &mut Frame,
     input: &mut &mut [u8],
     chunks: &mut Chunks,
-    chain: &mut Chain,
+    gathered: &mut Gather,
     text: Option<&mut Utf8>,
 ) -> Result<u32, Failure> {
     let here = u32::try_from(input.len())
@@ -329,18 +329,10 @@ fn gather(
     if let Some(utf8) = text {
         utf8.receive(piece).map_err(|_| Failure::Utf8)?;
     }
-    chunks.append(chain, piece).map_err(|_| Failure::NoMemory)?;
+    chunks
+        .gather(gathered, piece)
+        .map_err(|_| Failure::NoMemory)?;
     frame.mask = advanced(frame.mask, piece.len());
     frame.left -= here;
     Ok(frame.left)
-}
-
-/// Moves everything in `chain` to `scratch`.
-fn copy_out<'r>(chain: &mut Chain, chunks: &mut Chunks, scratch: &'r mut Vec<u8>) -> &'r mut [u8] {
-    scratch.clear();
-    scratch.resize(chain.len(), 0);
-    let whole = chunks.read(chain, chain.start(), scratch);
-    debug_assert!(whole, "a chain holds what its length says");
-    chunks.clear(chain);
-    scratch
 }

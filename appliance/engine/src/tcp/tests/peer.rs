@@ -351,6 +351,6 @@ impl Peer {
         assert_eq!(self.tcp.pieces.used(), 0);
         assert_eq!(self.tcp.nodes_used(), (0, 0));
         assert_eq!(self.tcp.half_open_count(), 0);
-        assert_eq!(self.tcp.by_flow.len(), self.tcp.conns.count());
+        assert_eq!(self.tcp.by_flow.count(), self.tcp.conns.count());
     }
 }
