@@ -33,7 +33,7 @@ fn report(peer: &mut Peer, seq: Seq, mtu: u32) -> bool {
     peer.tcp.on_too_big(&TooBig {
         flow: Flow {
             local: local.parse().unwrap(),
-            remote: peer.remote,
+            remote: peer.remote.into(),
         },
         seq,
         mtu,
