@@ -27,11 +27,17 @@ pub fn tcp(config: &Config, secret: [u64; 2]) -> tcp::Config {
     tcp::Config {
         listen: config.game.listen.clone(),
         connections_max: config.game.players_max,
-        half_open_max: config.game.half_open_max.min(config.game.players_max),
+        half_open_max: config.game.half_open_max,
         time_wait_max: (config.game.players_max / 4).max(1),
         receive_window: RECEIVE_WINDOW,
         pieces: PIECES,
         secret,
+        mss_max: config.tcp.mss_max,
+        persist_timeout: Micros::from_secs(config.tcp.persist_timeout_s.into()),
+        congestion: match config.tcp.congestion {
+            config::Congestion::Cubic => tcp::Algorithm::Cubic,
+            config::Congestion::NewReno => tcp::Algorithm::NewReno,
+        },
         ..tcp::Config::default()
     }
 }

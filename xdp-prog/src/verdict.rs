@@ -18,6 +18,10 @@ pub const VERDICTS: &[(&str, &str)] = &[
     ),
     ("steered", "Handed to a data core"),
     (
+        "steered_icmp",
+        "Handed to a data core: ICMP, a segment of ours was too big for the path",
+    ),
+    (
         "drop_no_socket",
         "Dropped: ours, but no data core serves its queue",
     ),

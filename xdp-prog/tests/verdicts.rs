@@ -32,6 +32,7 @@ const OTHER_IP6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -194,7 +195,7 @@ fn to_others() -> Vec<Case> {
             PASS,
             "pass_not_tcp",
         ),
-        ("icmpv6", ip6(IP6, 58, &[135; 32]), PASS, "pass_not_tcp"),
+        ("icmpv6", ip6(IP6, ICMPV6, &[135; 32]), PASS, "pass_not_tcp"),
         (
             "esp over ipv6",
             ip6(IP6, ESP, &tcp(PORT)),
@@ -237,6 +238,134 @@ fn to_others() -> Vec<Case> {
             PASS,
             "pass_not_tcp",
         ),
+    ]
+}
+
+/// An ICMP message of type and code about a packet.
+fn icmp(kind: u8, code: u8, quoted: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind, code, 0, 0, 0, 0, 5, 0x78];
+    message.extend(quoted);
+    message
+}
+
+/// The first 8 bytes of a TCP header of a segment from `port`: what a report is sure to quote.
+fn sent_from(port: u16) -> Vec<u8> {
+    let mut header = tcp(40_000)[..8].to_vec();
+    header[..2].copy_from_slice(&port.to_be_bytes());
+    header
+}
+
+/// An IPv4 packet from `source` to a player.
+fn quoted(source: [u8; 4], protocol: u8, options: usize, payload: &[u8]) -> Vec<u8> {
+    let ip4 = Ip4 {
+        options,
+        ..Ip4::to([192, 0, 2, 7], protocol)
+    };
+    let mut packet = ip4.packet(payload);
+    packet[12..16].copy_from_slice(&source);
+    packet
+}
+
+fn quoted6(source: [u8; 16], next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = ip6([0x77; 16], next, payload)[14..].to_vec();
+    packet[8..24].copy_from_slice(&source);
+    packet
+}
+
+/// Reports of packets too big that concern us.
+fn reports() -> Vec<Case> {
+    let about = |quoted: &[u8]| Ip4::to(IP4, ICMP).frame(&icmp(3, 4, quoted));
+    let about6 = |quoted: &[u8]| ip6(IP6, ICMPV6, &icmp(2, 0, quoted));
+    let plain = quoted(IP4, TCP, 0, &sent_from(PORT));
+    let tagged = vlan(7, 0x0800, &about(&plain)[14..]);
+    let options = Ip4 {
+        options: 12,
+        ..Ip4::to(IP4, ICMP)
+    };
+    let plain6 = quoted6(IP6, TCP, &sent_from(PORT));
+    let ours = |name, frame| (name, frame, REDIRECT, "steered_icmp");
+    vec![
+        ours("report", about(&plain)),
+        ours(
+            "report, second listener",
+            about(&quoted(OTHER_IP4, TCP, 0, &sent_from(443))),
+        ),
+        ours(
+            "report, quoted with options",
+            about(&quoted(IP4, TCP, 40, &sent_from(PORT))),
+        ),
+        ours("report, with options", options.frame(&icmp(3, 4, &plain))),
+        ours("report, tagged", tagged),
+        ours("report, ipv6", about6(&plain6)),
+        ours(
+            "report, ipv6, tagged",
+            vlan(7, 0x86dd, &about6(&plain6)[14..]),
+        ),
+    ]
+}
+
+/// ICMP that looks like it and is the kernel's.
+fn other_icmp() -> Vec<Case> {
+    let plain = quoted(IP4, TCP, 0, &sent_from(PORT));
+    let plain6 = quoted6(IP6, TCP, &sent_from(PORT));
+    let about = |kind, code, quoted: &[u8]| Ip4::to(IP4, ICMP).frame(&icmp(kind, code, quoted));
+    let about6 = |kind, quoted: &[u8]| ip6(IP6, ICMPV6, &icmp(kind, 0, quoted));
+    let mut later = plain.clone();
+    later[7] = 9;
+    let mut no_words = plain.clone();
+    no_words[0] = 0x44;
+    let mut long_header = plain.clone();
+    long_header[0] = 0x4f;
+    let part = Ip4 {
+        fragment: 0x2000,
+        ..Ip4::to(IP4, ICMP)
+    };
+    let kernels = |name, frame| (name, frame, PASS, "pass_not_tcp");
+    vec![
+        kernels("port unreachable", about(3, 3, &plain)),
+        kernels("host unreachable", about(3, 1, &plain)),
+        kernels("time exceeded", about(11, 0, &plain)),
+        kernels("source quench", about(4, 4, &plain)),
+        kernels("echo", about(8, 4, &plain)),
+        kernels(
+            "about ssh",
+            about(3, 4, &quoted(IP4, TCP, 0, &sent_from(OTHER_PORT))),
+        ),
+        kernels(
+            "about our port elsewhere",
+            about(3, 4, &quoted(OTHER_IP4, TCP, 0, &sent_from(PORT))),
+        ),
+        kernels(
+            "about udp",
+            about(3, 4, &quoted(IP4, UDP, 0, &sent_from(PORT))),
+        ),
+        // What a player sent to us is not ours to make smaller.
+        kernels(
+            "about a segment to us",
+            about(3, 4, &Ip4::to(IP4, TCP).packet(&tcp(PORT)[..8])),
+        ),
+        kernels("about a later fragment", about(3, 4, &later)),
+        kernels("quoted header of 4 words", about(3, 4, &no_words)),
+        kernels("quoted header that is cut", about(3, 4, &long_header)),
+        kernels("quoted header alone", about(3, 4, &plain[..20])),
+        kernels("half a quoted port", about(3, 4, &plain[..23])),
+        kernels("nothing quoted", about(3, 4, &[])),
+        kernels("half a report", part.frame(&icmp(3, 4, &plain))),
+        kernels("unreachable, ipv6", about6(1, &plain6)),
+        kernels(
+            "about ssh, ipv6",
+            about6(2, &quoted6(IP6, TCP, &sent_from(OTHER_PORT))),
+        ),
+        kernels(
+            "about our port elsewhere, ipv6",
+            about6(2, &quoted6(OTHER_IP6, TCP, &sent_from(PORT))),
+        ),
+        kernels(
+            "about udp, ipv6",
+            about6(2, &quoted6(IP6, UDP, &sent_from(PORT))),
+        ),
+        kernels("quoted header alone, ipv6", about6(2, &plain6[..40])),
+        kernels("half a quoted header, ipv6", about6(2, &plain6[..39])),
     ]
 }
 
@@ -534,6 +663,22 @@ fn what_is_not_ours_is_passed() {
 }
 
 #[test]
+fn reports_about_our_segments_are_steered_and_no_other_icmp() {
+    let (steering, _socket) = attach_with_socket();
+    check(&steering, &reports());
+    check(&steering, &other_icmp());
+}
+
+#[test]
+fn without_a_socket_reports_are_the_kernels() {
+    let steering = attach();
+    let cases = reports()
+        .into_iter()
+        .map(|(name, frame, ..)| (name, frame, PASS, "pass_not_tcp"));
+    check(&steering, &cases.collect::<Vec<_>>());
+}
+
+#[test]
 fn fragments_to_our_addresses_are_dropped() {
     let (steering, _socket) = attach_with_socket();
     check(&steering, &fragments());
@@ -563,11 +708,16 @@ fn the_kernel_itself_keeps_frames_without_an_ethernet_header_away() {
 #[test]
 fn every_prefix_of_a_good_frame_has_a_verdict() {
     let (steering, _socket) = attach_with_socket();
-    for (name, frame, ..) in to_ours().iter().chain(&extensions()).chain(&fragments()) {
+    for (name, frame, ..) in to_ours()
+        .iter()
+        .chain(&extensions())
+        .chain(&fragments())
+        .chain(&reports())
+    {
         for length in 14..frame.len() {
             let (action, verdict) = verdict_of(&steering, &frame[..length]);
             let fits = match verdict {
-                "steered" => action == REDIRECT,
+                "steered" | "steered_icmp" => action == REDIRECT,
                 "drop_fragment" | "drop_extension" => action == DROP,
                 _ => action == PASS,
             };
@@ -587,6 +737,7 @@ fn every_verdict_is_reached() {
     for cases in [
         to_ours(),
         to_others(),
+        reports(),
         fragments(),
         extensions(),
         malformed(),

@@ -10,7 +10,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use engine::metrics::catalog::Metric;
-use world::World;
+use engine::wire::emit::{Header, emit};
+use engine::wire::segment::{Flags, Flow, Link, Options};
+use engine::wire::seq::Seq;
+use world::{Setup, World};
 
 struct Counting;
 
@@ -36,10 +39,54 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+const ACK: Flags = Flags {
+    ack: true,
+    syn: false,
+    fin: false,
+    rst: false,
+    psh: false,
+};
+const SYN: Flags = Flags {
+    syn: true,
+    ack: false,
+    ..ACK
+};
+
+/// A segment of nobody we know.
+fn stranger(flags: Flags, port: u16) -> Vec<u8> {
+    let header = Header {
+        // Emitted as from the stranger: its end is the local one.
+        link: Link {
+            peer_mac: [2, 0, 0, 0, 0, 2],
+            local_mac: [2, 0, 0, 0, 0, 1],
+            vlan: None,
+        },
+        flow: Flow {
+            local: std::net::SocketAddr::from(([192, 0, 2, 7], 1 + port)).into(),
+            remote: "10.0.0.1:8000".parse().unwrap(),
+        },
+        seq: Seq(7),
+        ack: Seq(9),
+        flags,
+        window: 1_000,
+        options: Options {
+            timestamps: Some((1, 0)),
+            ..Options::default()
+        },
+    };
+    let mut frame = vec![0; 200];
+    let length = emit(&mut frame, &header, 0, |_| true);
+    frame.truncate(length);
+    frame
+}
+
 /// One test only: the switch is for the whole process.
 #[test]
 fn nothing_is_allocated_after_warm_up() {
-    let mut world = World::new();
+    let mut world = World::with(Setup {
+        half_open_max: 8,
+        ..Setup::default()
+    });
     let players: Vec<usize> = (0..20).map(|_| world.connect()).collect();
     for &player in &players {
         world.subscribe(player, "hunt");
@@ -52,6 +99,11 @@ fn nothing_is_allocated_after_warm_up() {
             );
             // Some frames are lost, so retransmission and reassembly are watched as well.
             world.loss_percent = if n % 50 < 5 { 20 } else { 0 };
+            // Handshakes in the table, cookies beyond it, ACKs of nothing.
+            for (flags, port) in [(SYN, n), (SYN, 1_000 + n), (ACK, 2_000 + n)] {
+                let frame = stranger(flags, port);
+                world.core.port().inject(&frame);
+            }
             world.run(3);
         }
         // Long enough for pings and pongs.
@@ -76,6 +128,15 @@ fn nothing_is_allocated_after_warm_up() {
         "segments were sent again"
     );
     assert!(world.players[players[0]].pings > 1, "pings were sent");
+    assert!(
+        world.count(Metric::TcpCookiesSent) > 100,
+        "cookies were sent"
+    );
+    assert!(
+        world.count(Metric::TcpSynAckRepeats) > 0,
+        "and repeated SYN-ACKs"
+    );
+    assert!(world.count(Metric::TcpRstOut) > 100, "and RSTs");
     for player in players {
         assert_eq!(world.offsets(player), (1..=400).collect::<Vec<u64>>());
     }

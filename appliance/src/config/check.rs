@@ -10,7 +10,7 @@ use engine::memory::chunk::CHUNK_BYTES;
 use engine::ring::broadcast::PAGE_BYTES_MAX;
 use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
 
-use super::{Admin, ChannelRules, Client, Config, Fault, Game, Statsd};
+use super::{Admin, ChannelRules, Client, Config, Fault, Game, Statsd, TcpSettings};
 
 /// Queues one appliance serves at most: the journal answers 64 cores, and one is control.
 pub const QUEUES_MAX: u16 = 63;
@@ -18,6 +18,16 @@ pub const QUEUES_MAX: u16 = 63;
 /// UMEM frames a queue: below, one receive batch each way and the fill ring do not fit; above, the
 /// memory of one queue passes 1 GiB.
 const FRAMES: std::ops::RangeInclusive<u32> = 256..=1 << 18;
+
+/// Handshakes kept on a data core: more take hundreds of MiB, where SYN cookies take none.
+const HALF_OPEN: std::ops::RangeInclusive<u32> = 1..=1 << 20;
+
+/// Segment sizes that make sense: every network carries the least (RFC 9293 section 3.7.1), and a
+/// frame holds no more than the most.
+const MSS: std::ops::RangeInclusive<u16> = 536..=1460;
+
+/// Shortest persist timeout: below it a player whose application pauses for a moment is cut.
+const PERSIST_TIMEOUT_S_MIN: u32 = 5;
 
 /// A connect command with a token of usual size must fit a message.
 const MESSAGE_BYTES_MIN: usize = 1024;
@@ -29,6 +39,7 @@ const STATSD_INTERVAL_MS_MIN: u32 = 100;
 pub fn check(config: &Config) -> Vec<Fault> {
     let mut faults = Faults(Vec::new());
     game(&config.game, &mut faults);
+    tcp(config.tcp, &mut faults);
     memory(config, &mut faults);
     client(&config.client, &mut faults);
     rules("channel", config.channel, &mut faults);
@@ -111,9 +122,27 @@ fn game(game: &Game, faults: &mut Faults) {
         faults.add("game.frames", message);
     }
     faults.at_least_one("game.players_max", game.players_max.into());
-    faults.at_least_one("game.half_open_max", game.half_open_max.into());
+    if !HALF_OPEN.contains(&game.half_open_max) {
+        let message = format!(
+            "is not from {} to {}; try 4096",
+            HALF_OPEN.start(),
+            HALF_OPEN.end()
+        );
+        faults.add("game.half_open_max", message);
+    }
     faults.at_least_one("game.hunt_log_mib", game.hunt_log_mib.into());
     faults.at_least_one("game.hunts_max", game.hunts_max.into());
+}
+
+fn tcp(tcp: TcpSettings, faults: &mut Faults) {
+    if !MSS.contains(&tcp.mss_max) {
+        let message = format!("is not from {} to {}; try 1460", MSS.start(), MSS.end());
+        faults.add("tcp.mss_max", message);
+    }
+    if tcp.persist_timeout_s < PERSIST_TIMEOUT_S_MIN {
+        let message = format!("is below {PERSIST_TIMEOUT_S_MIN}; give more");
+        faults.add("tcp.persist_timeout_s", message);
+    }
 }
 
 /// What one player may need at once must fit what all players share.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Admin, ChannelRules, Client, Durability, Game, Journal, Level, Log, Poll, Secret, Statsd,
-    XdpMode, ZeroCopy,
+    Admin, ChannelRules, Client, Congestion, Durability, Game, Journal, Level, Log, Poll, Secret,
+    Statsd, TcpSettings, XdpMode, ZeroCopy,
 };
 
 impl Default for Game {
@@ -24,6 +24,16 @@ impl Default for Game {
             hunt_log_mib: 64,
             private_chunks: 16_384,
             hunts_max: 10_000,
+        }
+    }
+}
+
+impl Default for TcpSettings {
+    fn default() -> TcpSettings {
+        TcpSettings {
+            congestion: Congestion::Cubic,
+            mss_max: 1460,
+            persist_timeout_s: 60,
         }
     }
 }

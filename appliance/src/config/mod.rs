@@ -31,6 +31,8 @@ pub use fault::{ConfigError, Fault};
 pub struct Config {
     /// Interface and data cores.
     pub game: Game,
+    /// How segments are sent to players.
+    pub tcp: TcpSettings,
     /// What a player's connection may do.
     pub client: Client,
     /// Rules of hunts without a namespace.
@@ -111,6 +113,28 @@ pub enum ZeroCopy {
     Require,
     /// Copy.
     Off,
+}
+
+/// `[tcp]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TcpSettings {
+    /// Congestion control.
+    pub congestion: Congestion,
+    /// Most bytes of a segment either way.
+    pub mss_max: u16,
+    /// Seconds a player may keep its window closed.
+    pub persist_timeout_s: u32,
+}
+
+/// What decides how much may be in flight to a player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Congestion {
+    /// RFC 9438.
+    Cubic,
+    /// RFC 5681 and 6582.
+    NewReno,
 }
 
 /// `[client]`.

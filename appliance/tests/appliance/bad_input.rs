@@ -135,12 +135,12 @@ fn half_open_tcp_handshakes() {
     };
     disturbs_nobody(
         settings,
-        &["tcp_syn_received", "tcp_syn_dropped"],
+        &["tcp_syn_received", "tcp_syn_cookies_sent"],
         |world| {
             send_frames(world, 500, |_, frame| seal(frame));
             eventually("they are bounded", || {
-                let connections = metric("tcp_connections");
-                connections > 10 && connections <= 1 + 2 * 32
+                let half_open = metric("tcp_half_open");
+                half_open > 10 && half_open <= 2 * 32
             });
             // And ended by what ends them in the field before their minute is over.
             send_frames(world, 500, |_, frame| {

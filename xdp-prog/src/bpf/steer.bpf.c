@@ -7,9 +7,14 @@
  * socket it is dropped, and so is every fragment of TCP to one of our addresses, because a later one
  * has no port to tell whose it is. Nothing else is ever dropped.
  *
+ * Of ICMP, only "fragmentation needed" and "packet too big" about a segment of ours is for us: the
+ * kernel knows no such connection. If no socket is there the kernel may have it.
+ *
  * Understands Ethernet, one 802.1Q tag, IPv4 with options, IPv6 with up to four extension headers.
  */
 #include <linux/bpf.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -80,6 +85,14 @@ static __always_inline int count(__u32 verdict, int action)
 	return action;
 }
 
+/* As ::ffff:a.b.c.d. */
+static __always_inline void map_ipv4(struct address *address, __be32 ipv4)
+{
+	address->bytes[10] = 0xff;
+	address->bytes[11] = 0xff;
+	__builtin_memcpy(&address->bytes[12], &ipv4, 4);
+}
+
 /* Looks at the port in the first bytes of a TCP header. */
 static __always_inline int is_ours(struct listener *listener, void *header, void *end, int *ours)
 {
@@ -105,6 +118,56 @@ static __always_inline int steer(struct xdp_md *context, struct listener *listen
 		return count(PASS_NOT_OURS, XDP_PASS);
 	action = bpf_redirect_map(&sockets, context->rx_queue_index, XDP_DROP);
 	return count(action == XDP_REDIRECT ? STEERED : DROP_NO_SOCKET, action);
+}
+
+/* A report of a packet too big, for us if that was TCP from one of our listeners. Whatever else it is,
+ * or if it is cut, it is just ICMP. */
+static __always_inline int steer_report(struct xdp_md *context, struct listener *listener,
+					void *header, void *end)
+{
+	struct tcphdr *tcp = header;
+	int action;
+
+	/* The quoted segment's source port and destination port. */
+	if (header + 4 > end)
+		return count(PASS_NOT_TCP, XDP_PASS);
+	listener->port = tcp->source;
+	if (!bpf_map_lookup_elem(&listeners, listener))
+		return count(PASS_NOT_TCP, XDP_PASS);
+	action = bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
+	return count(action == XDP_REDIRECT ? STEERED_ICMP : PASS_NOT_TCP, action);
+}
+
+/* RFC 792 and RFC 1191 section 4: destination unreachable, fragmentation needed and DF set. */
+static __always_inline int steer_icmp(struct xdp_md *context, void *message, void *end)
+{
+	struct icmphdr *icmp = message;
+	struct iphdr *quoted = message + sizeof(*icmp);
+	struct listener listener = {};
+
+	if ((void *)(quoted + 1) > end || icmp->type != ICMP_DEST_UNREACH ||
+	    icmp->code != ICMP_FRAG_NEEDED)
+		return count(PASS_NOT_TCP, XDP_PASS);
+	/* A later fragment of what we sent, which we do not: no port. */
+	if (quoted->ihl < 5 || quoted->protocol != IPPROTO_TCP ||
+	    quoted->frag_off & bpf_htons(0x1fff))
+		return count(PASS_NOT_TCP, XDP_PASS);
+	map_ipv4(&listener.address, quoted->saddr);
+	return steer_report(context, &listener, (void *)quoted + quoted->ihl * 4, end);
+}
+
+/* RFC 4443 section 3.2. We send no extension headers, so none are quoted. */
+static __always_inline int steer_icmpv6(struct xdp_md *context, void *message, void *end)
+{
+	struct icmp6hdr *icmp = message;
+	struct ipv6hdr *quoted = message + sizeof(*icmp);
+	struct listener listener = {};
+
+	if ((void *)(quoted + 1) > end || icmp->icmp6_type != ICMPV6_PKT_TOOBIG ||
+	    quoted->nexthdr != IPPROTO_TCP)
+		return count(PASS_NOT_TCP, XDP_PASS);
+	__builtin_memcpy(&listener.address, &quoted->saddr, 16);
+	return steer_report(context, &listener, quoted + 1, end);
 }
 
 /* The engine does not read extension headers, and the kernel must not get what is ours. */
@@ -133,11 +196,12 @@ static __always_inline int steer_ipv4(struct xdp_md *context, void *packet, void
 
 	if (packet + sizeof(*ip) > end || ip->ihl < 5)
 		return count(PASS_SHORT, XDP_PASS);
+	/* Not a fragment: nobody has to cut a report. */
+	if (ip->protocol == IPPROTO_ICMP && !(ip->frag_off & bpf_htons(0x3fff)))
+		return steer_icmp(context, packet + ip->ihl * 4, end);
 	if (ip->protocol != IPPROTO_TCP)
 		return count(PASS_NOT_TCP, XDP_PASS);
-	listener.address.bytes[10] = 0xff;
-	listener.address.bytes[11] = 0xff;
-	__builtin_memcpy(&listener.address.bytes[12], &ip->daddr, 4);
+	map_ipv4(&listener.address, ip->daddr);
 	header = packet + ip->ihl * 4;
 	/* RFC 791 3.1: an offset, or more fragments to come. */
 	if (ip->frag_off & bpf_htons(0x3fff))
@@ -158,6 +222,8 @@ static __always_inline int steer_ipv6(struct xdp_md *context, void *packet, void
 	next = ip->nexthdr;
 	if (next == IPPROTO_TCP)
 		return steer(context, &listener, header, end);
+	if (next == IPPROTO_ICMPV6)
+		return steer_icmpv6(context, header, end);
 #pragma unroll
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
 		if (next == IPPROTO_FRAGMENT) {

@@ -12,6 +12,7 @@ enum verdict {
 	PASS_FRAGMENT,       /* of TCP to another address */
 	/* To us. */
 	STEERED,
+	STEERED_ICMP,        /* a router's report that a segment of ours was too big */
 	/* To nobody. */
 	DROP_NO_SOCKET,      /* ours, but no socket serves its queue */
 	DROP_FRAGMENT,       /* of TCP to one of our addresses, first or later */

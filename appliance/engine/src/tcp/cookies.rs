@@ -97,3 +97,30 @@ fn hash(secret: [u64; 2], period: u64, flow: &Flow, irs: Seq) -> Seq {
     (period, flow, irs).hash(&mut hasher);
     Seq(low(hasher.finish()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timestamp_is_never_ahead_of_the_clock_and_hardly_behind() {
+        for clock in [0, 1, 63, 64, 1_000_003, u32::MAX - 5, u32::MAX] {
+            for (window_scale, sack) in [(None, true), (Some(14), false), (Some(0), true)] {
+                let offer = Offer {
+                    mss: 1460,
+                    window_scale,
+                    sack,
+                    timestamps: Some(1),
+                };
+                let behind = clock.wrapping_sub(issue_timestamp(clock, &offer));
+                assert!(behind < 64, "{clock}: {behind}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_rises_and_fits_its_index() {
+        assert!(MSS_TABLE.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(SCALE_MASK | SACK_BIT < 1 << TIMESTAMP_BITS);
+    }
+}

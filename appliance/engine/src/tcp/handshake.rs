@@ -120,12 +120,14 @@ impl Tcp {
             return Verdict::Unknown;
         }
         if flags.syn {
-            self.on_syn(now, segment);
+            self.on_syn(now, segment, None);
         }
         Verdict::Done
     }
 
-    fn on_syn(&mut self, now: Micros, segment: &Segment) {
+    /// A SYN that begins a connection; `above` is what our initial sequence number has to lie above
+    /// when the same flow had one before. A cookie has no room for that.
+    pub(super) fn on_syn(&mut self, now: Micros, segment: &Segment, above: Option<Seq>) {
         self.counters.inc(Metric::TcpSynReceived);
         if self.conns.count() == self.conns.capacity() && self.time_wait_count == 0 {
             return self.counters.inc(Metric::TcpSynDropped);
@@ -135,11 +137,12 @@ impl Tcp {
         if self.half_open.is_full() {
             return self.send_cookie(now, segment, offer);
         }
+        let iss = isn::initial_sequence(self.config.secret, &flow, now);
         let record = HalfOpen {
             flow,
             link,
             irs: segment.seq,
-            iss: isn::initial_sequence(self.config.secret, &flow, now),
+            iss: above.map_or(iss, |above| iss.max(above + 1)),
             offer,
             sent_at: now,
             repeats: 0,

@@ -50,7 +50,7 @@ impl Tcp {
             return Verdict::Done;
         };
         if conn.state == State::TimeWait {
-            return self.on_time_wait(now, id, frame, segment);
+            return self.on_time_wait(now, id, segment);
         }
         match judge(conn, now, segment) {
             Judgement::Take => {}
@@ -100,13 +100,7 @@ impl Tcp {
     }
 
     /// RFC 9293 section 3.10.7.4 in TIME-WAIT; RFC 6191 for the SYN; RFC 1337: a RST is ignored.
-    fn on_time_wait(
-        &mut self,
-        now: Micros,
-        id: ConnId,
-        frame: &[u8],
-        segment: &Segment,
-    ) -> Verdict {
+    fn on_time_wait(&mut self, now: Micros, id: ConnId, segment: &Segment) -> Verdict {
         let Some(conn) = self.conns.get_mut(id) else {
             return Verdict::Done;
         };
@@ -114,9 +108,13 @@ impl Tcp {
         if flags.rst {
             return Verdict::Done;
         }
-        if flags.syn && !flags.ack && segment.seq.after(conn.rcv_nxt) {
+        if flags.syn && !flags.ack && opens_anew(conn, segment) {
+            // RFC 9293 section 3.10.7.4 (MAY-2): our numbers go on behind the old ones, and behind
+            // whatever of them may still be on its way.
+            let above = conn.snd_max + u32::from(u16::MAX);
             self.remove(id);
-            return self.receive(now, frame, segment);
+            self.on_syn(now, segment, Some(above));
+            return Verdict::Done;
         }
         if flags.fin || segment.sequence_length() > 0 {
             conn.ack_due = AckDue::Now;
@@ -352,11 +350,26 @@ fn judge(conn: &Conn, now: Micros, segment: &Segment) -> Judgement {
 pub(super) fn is_acceptable(rcv_nxt: Seq, window: u32, segment: &Segment) -> bool {
     let length = segment.sequence_length();
     if length == 0 {
-        return segment.seq == rcv_nxt || segment.seq.within(rcv_nxt, window);
+        // A peer that has filled the window numbers its ACKs with the window's edge; RFC 9293 section
+        // 3.8.6 wants them taken even if the window is closed. A RST there is outside.
+        let edge = u32::from(!segment.flags.rst || window == 0);
+        return segment.seq.within(rcv_nxt, window + edge);
     }
     let last = segment.seq + (length - 1);
     let spans = segment.seq.before(rcv_nxt) && last.after(rcv_nxt);
     window > 0 && (segment.seq.within(rcv_nxt, window) || last.within(rcv_nxt, window) || spans)
+}
+
+/// Whether a SYN in TIME-WAIT can be none of the old connection: by its timestamp, else by its number
+/// (RFC 6191 section 2).
+fn opens_anew(conn: &Conn, segment: &Segment) -> bool {
+    let later = segment.seq.after(conn.rcv_nxt);
+    match segment.options.timestamps {
+        Some((value, _)) if conn.timestamps && value != conn.ts_recent => {
+            Seq(value).after(Seq(conn.ts_recent))
+        }
+        _ => later,
+    }
 }
 
 /// RFC 7323 section 5.3, R1 (PAWS): the timestamp lies before `recent`.

@@ -2,7 +2,11 @@
 
 mod attacks;
 mod close;
+mod cookies;
+mod duplicates;
 mod handshake;
+mod limits;
+mod path_mtu;
 mod peer;
 mod receiving;
 mod recovery;

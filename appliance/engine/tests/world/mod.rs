@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 
 use engine::cores::data::{DataCore, Parts};
-use engine::cores::mailbox;
+use engine::cores::mailbox::{self, Mailbox};
 use engine::hunt::Hunts;
 use engine::hunt::log::Logs;
 use engine::journal::memory_store::MemoryStore;
@@ -108,6 +108,9 @@ pub struct Player {
 pub struct Setup {
     pub rules: Rules,
     pub players_max: u32,
+    pub half_open_max: u32,
+    /// Data cores in the circle; all but one are only mailboxes.
+    pub cores: u8,
     pub chunks: u32,
     pub submit_ring_bytes: usize,
     pub log_bytes: usize,
@@ -147,6 +150,8 @@ impl Default for Setup {
                 default: channel,
             },
             players_max: 64,
+            half_open_max: 64,
+            cores: 1,
             chunks: 512,
             submit_ring_bytes: 1 << 20,
             log_bytes: 1 << 20,
@@ -161,6 +166,8 @@ pub struct World {
     /// The journal does its turns.
     pub journal_works: bool,
     pub counters: Counters,
+    /// The other cores' ends of the circle.
+    pub neighbours: Vec<Mailbox>,
     pub now: Micros,
     submit: Writer,
     answers: Reader,
@@ -223,6 +230,8 @@ impl World {
             "old" => Err(TokenError::Expired),
             _ => Err(TokenError::Invalid),
         });
+        let mut neighbours = mailbox::circle(setup.cores);
+        let mailbox = neighbours.remove(0);
         let log = Box::leak(vec![0; setup.log_bytes].into_boxed_slice());
         let core = DataCore::new(Parts {
             port: MemoryPort::new(4096),
@@ -230,7 +239,7 @@ impl World {
                 tcp::Config {
                     listen: vec!["10.0.0.1:8000".parse().unwrap()],
                     connections_max: setup.players_max,
-                    half_open_max: setup.players_max,
+                    half_open_max: setup.half_open_max,
                     time_wait_max: setup.players_max / 4,
                     ..tcp::Config::default()
                 },
@@ -248,7 +257,7 @@ impl World {
             hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, setup.players_max * 4),
             submit: Submit::new(submit_in),
             broadcast: broadcast_out,
-            mailbox: mailbox::circle(1).pop().unwrap(),
+            mailbox,
             counters: counters.clone(),
         });
         let mut nic = Nic::default();
@@ -263,6 +272,7 @@ impl World {
             journal,
             journal_works: true,
             counters,
+            neighbours,
             now: Micros::from_secs(1_000),
             submit: control_in,
             answers: answers_out,

@@ -78,6 +78,84 @@ fn the_way_back_follows_only_acceptable_segments() {
     assert_eq!(peer.wait(50)[0].1.segment.link, peer.link_seen());
 }
 
+/// Case R13, RFC 5961 section 5.2: an acknowledgment from further back than the largest window.
+#[test]
+fn an_ancient_acknowledgment_is_answered_and_its_data_dropped() {
+    let mut peer = Peer::open();
+    peer.send(ACK, START, peer.theirs - 60_001, b"x");
+    assert_eq!(peer.see_one().segment.ack, START);
+    assert!(peer.received.is_empty());
+    assert_eq!(peer.count(Metric::TcpChallengeAcks), 1);
+    // As far back as that, it is only old.
+    peer.send(ACK, START, peer.theirs - 60_000, b"x");
+    assert_eq!(peer.received, b"x");
+}
+
+/// Two ends that disagree about their numbers must not answer each other's ACKs for ever.
+#[test]
+fn acks_outside_the_window_are_answered_rarely_and_data_always() {
+    let mut peer = Peer::open();
+    let mut seen = 0;
+    for _ in 0..100 {
+        peer.send(ACK, START - 1, peer.theirs, b"");
+        peer.now = peer.now + Micros::from_millis(1);
+        seen += peer.see().len();
+    }
+    assert_eq!(seen, 1);
+    // A keepalive, which looks like that, has its answer.
+    peer.now = peer.now + Micros::from_secs(1);
+    peer.send(ACK, START - 1, peer.theirs, b"");
+    assert_eq!(peer.see_one().segment.ack, START);
+    // Cases R05 and R09: data is answered each time, or its sender would wait.
+    for _ in 0..3 {
+        peer.send(ACK, START - 5, peer.theirs, b"old");
+        assert_eq!(peer.see_one().segment.ack, START);
+    }
+}
+
+/// SYN-RECEIVED (RFC 9293 section 3.10.7.4, RFC 5961): the same care as later.
+#[test]
+fn a_half_open_connection_is_not_talked_out_of_it() {
+    let mut peer = Peer::new();
+    peer.timestamp = Some(50);
+    peer.send(SYN, ISS, Seq(0), b"");
+    let answer = peer.see_one().segment;
+    let ack = answer.seq + 1;
+    let challenged = |peer: &mut Peer, flags, seq| {
+        peer.now = peer.now + Micros::from_millis(500);
+        peer.send(flags, seq, ack, b"");
+        // The SYN-ACK is repeated meanwhile.
+        let mut seen = peer.see();
+        seen.retain(|one| !one.segment.flags.syn);
+        assert_eq!(seen.len(), 1);
+        let seen = &seen[0].segment;
+        assert!(!seen.flags.rst);
+        assert_eq!((seen.seq, seen.ack), (ack, START));
+        assert!(seen.options.timestamps.is_some());
+    };
+    // RST in the window, another SYN in it and outside, an ACK outside, one with an old timestamp.
+    challenged(&mut peer, RST, START + 5);
+    challenged(&mut peer, SYN, START + 500);
+    challenged(&mut peer, SYN, START - 500);
+    challenged(&mut peer, ACK, START - 500);
+    peer.timestamp = Some(49);
+    challenged(&mut peer, ACK, START);
+    peer.timestamp = Some(51);
+    // Not more often than connections are.
+    for _ in 0..10 {
+        peer.send(RST, START + 5, Seq(0), b"");
+    }
+    peer.see_nothing();
+    peer.send(RST, START - 5, Seq(0), b"");
+    peer.send(RST, START + 70_000, Seq(0), b"");
+    // Data without an ACK is nothing.
+    peer.send(Flags::default(), START, Seq(0), b"x");
+    peer.see_nothing();
+    peer.send(ACK, START, ack, b"GET");
+    assert_eq!((peer.opened, &peer.received[..]), (1, &b"GET"[..]));
+    assert_eq!(peer.tcp.half_open_count(), 0);
+}
+
 fn flags() -> impl Strategy<Value = Flags> {
     any::<[bool; 5]>().prop_map(|[ack, syn, fin, rst, psh]| Flags {
         ack,

@@ -138,6 +138,100 @@ fn time_wait_is_bounded_and_a_new_syn_takes_its_place() {
     assert_eq!((peer.tcp.count(), peer.tcp.time_wait_count()), (1, 1));
 }
 
+/// A connection in TIME-WAIT that had timestamps, which both sides finished.
+fn waiting(timestamp: u32) -> Peer {
+    let mut peer = Peer::new();
+    peer.timestamp = Some(timestamp);
+    peer.connect(Options {
+        mss: Some(1000),
+        timestamps: Some((timestamp, 0)),
+        ..Options::default()
+    });
+    peer.tcp.finish(peer.id.unwrap());
+    peer.see();
+    peer.send(FIN, START, peer.theirs + 1, b"");
+    peer.see();
+    assert_eq!(peer.tcp.time_wait_count(), 1);
+    peer
+}
+
+/// RFC 6191 section 2 (case C06): the timestamp decides, whatever the number.
+#[test]
+fn in_time_wait_a_later_timestamp_opens_anew() {
+    let syn = |timestamp, seq| {
+        let mut peer = waiting(1_000);
+        let options = Options {
+            timestamps: Some((timestamp, 0)),
+            ..Options::default()
+        };
+        peer.send_with(SYN, seq, Seq(0), b"", options);
+        peer.see_one().segment
+    };
+    assert!(syn(1_001, START - 9_000).flags.syn);
+    assert!(syn(1_000, START + 9_000).flags.syn);
+    for (timestamp, seq) in [
+        (1_000, START - 9_000),
+        (999, START + 9_000),
+        (1_000, START + 1),
+    ] {
+        let answer = syn(timestamp, seq);
+        assert!(!answer.flags.syn && answer.flags.ack);
+        assert_eq!(answer.ack, START + 1);
+    }
+}
+
+/// RFC 9293 section 3.10.7.4, MAY-2: the clock alone may lie behind what was sent fast.
+#[test]
+fn a_connection_that_opens_anew_begins_behind_the_old_ones_numbers() {
+    let mut peer = Peer::open();
+    let mut sent = 0;
+    while sent < 1_000_000 {
+        peer.place(9_000);
+        peer.see();
+        sent += 9_000;
+        peer.send(ACK, START, peer.theirs + sent, b"");
+    }
+    peer.tcp.finish(peer.id.unwrap());
+    peer.see();
+    peer.send(FIN, START, peer.theirs + sent + 1, b"");
+    peer.see();
+    assert_eq!(peer.tcp.time_wait_count(), 1);
+    peer.send(SYN, START + 500, Seq(0), b"");
+    let answer = peer.see_one().segment;
+    assert!(answer.flags.syn);
+    assert!(answer.seq.after(peer.theirs + sent + 1));
+}
+
+/// Case C05: acknowledged each time, and the minute is not begun anew (docs/tcp.md).
+#[test]
+fn a_repeated_fin_is_acknowledged_and_prolongs_nothing() {
+    let mut peer = waiting(1_000);
+    for _ in 0..5 {
+        peer.wait(10_000);
+        peer.send(FIN, START, peer.theirs + 1, b"");
+        assert_eq!(peer.see_one().segment.ack, START + 1);
+    }
+    peer.wait(10_010);
+    peer.assert_empty();
+}
+
+/// Case C10 and section 3.10.7.4, seventh and eighth: after the peer's FIN nothing is text any more,
+/// and the FIN counts once.
+#[test]
+fn after_the_fin_there_is_no_data_and_no_second_fin() {
+    let mut peer = Peer::open();
+    peer.send(FIN, START, peer.theirs, b"ab");
+    assert_eq!(peer.see_one().segment.ack, START + 3);
+    peer.send(FIN, START, peer.theirs, b"ab");
+    assert_eq!(peer.see_one().segment.ack, START + 3);
+    peer.send(ACK, START + 3, peer.theirs, b"more");
+    assert_eq!(peer.see_one().segment.ack, START + 3);
+    peer.send(FIN, START + 3, peer.theirs, b"");
+    assert_eq!(peer.see_one().segment.ack, START + 3);
+    assert_eq!(peer.received, b"ab");
+    assert!(peer.closed.is_empty());
+}
+
 #[test]
 fn abort_sends_a_reset_and_tells_nothing() {
     let mut peer = Peer::open();

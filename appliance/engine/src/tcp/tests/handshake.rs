@@ -1,10 +1,13 @@
 //! RFC 9293 section 3.5, RFC 7323, RFC 2018, RFC 6528: from SYN to ESTABLISHED.
 
+use std::net::Ipv4Addr;
+
 use super::peer::*;
 use crate::metrics::catalog::Metric;
 use crate::tcp::Verdict;
 use crate::units::Micros;
-use crate::wire::segment::Options;
+use crate::wire::checksum;
+use crate::wire::segment::{Flags, Options};
 use crate::wire::seq::Seq;
 
 fn everything() -> Options {
@@ -202,4 +205,111 @@ fn strangers_ports_are_left_alone() {
     assert_eq!(peer.send(SYN, ISS, Seq(0), b""), Verdict::Done);
     assert_eq!(peer.count(Metric::WireNotOurs), 1);
     peer.see_nothing();
+}
+
+/// Cases H07 and H08, RFC 9293 section 3.10.7.2.
+#[test]
+fn listen_answers_a_syn_ack_with_a_reset_and_a_bare_fin_with_nothing() {
+    let mut peer = Peer::new();
+    let syn_ack = Flags { ack: true, ..SYN };
+    assert_eq!(peer.send(syn_ack, ISS, Seq(77), b""), Verdict::Unknown);
+    let reset = peer.see_one().segment;
+    assert!(reset.flags.rst && !reset.flags.ack);
+    assert_eq!(reset.seq, Seq(77));
+    let bare_fin = Flags { ack: false, ..FIN };
+    for payload in [&b""[..], b"data"] {
+        assert_eq!(peer.send(bare_fin, ISS, Seq(0), payload), Verdict::Done);
+        peer.see_nothing();
+    }
+    assert_eq!(peer.send(RST, ISS, Seq(77), b""), Verdict::Done);
+    peer.see_nothing();
+}
+
+/// Case H14: payload in the SYN is not acknowledged, so it comes again.
+#[test]
+fn data_in_the_syn_is_not_taken_early() {
+    let mut peer = Peer::new();
+    peer.send(SYN, ISS, Seq(0), b"GET");
+    let answer = peer.see_one().segment;
+    assert_eq!(answer.ack, ISS + 1);
+    peer.send(ACK, ISS + 1, answer.seq + 1, b"GET");
+    assert_eq!(peer.received, b"GET");
+}
+
+/// A frame of the peer's with raw TCP options, and both checksums right.
+fn raw_options(peer: &Peer, flags: u8, ack: Seq, options: &[u8], payload: &[u8]) -> Vec<u8> {
+    let words = options.len().div_ceil(4);
+    let total = 40 + words * 4 + payload.len();
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+    frame.extend(u16::try_from(total).unwrap().to_be_bytes());
+    frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 7, 10, 0, 0, 1]);
+    let sum = !checksum::fold(checksum::sum(&frame[14..]));
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    let seq = if flags & 2 != 0 { ISS } else { ISS + 1 };
+    let mut tcp = peer.remote.port().to_be_bytes().to_vec();
+    tcp.extend(8000_u16.to_be_bytes());
+    tcp.extend(seq.0.to_be_bytes());
+    tcp.extend(ack.0.to_be_bytes());
+    tcp.extend([u8::try_from(5 + words).unwrap() << 4, flags, 0x80, 0]);
+    tcp.extend([0; 4]);
+    tcp.extend(options);
+    tcp.resize(20 + words * 4, 0);
+    tcp.extend(payload);
+    let (from, to) = (Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::new(10, 0, 0, 1));
+    let pseudo = checksum::pseudo_header(from.into(), to.into(), tcp.len());
+    let sum = !checksum::fold(checksum::add(pseudo, checksum::sum(&tcp)));
+    tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(tcp);
+    frame
+}
+
+/// Cases H15, H16 and H19: RFC 9293 section 3.1 (MUST-6, MUST-7), RFC 7323 section 2.3.
+#[test]
+fn strange_options_do_no_harm() {
+    for (options, mss, scale) in [
+        // Unknown ones, before and behind a known one.
+        (&[254, 4, 1, 2, 2, 4, 3, 232, 30, 2, 1, 1][..], 1_000, None),
+        // Shift 15 counts as 14.
+        (&[2, 4, 3, 232, 1, 3, 3, 15], 1_000, Some(14)),
+        // Lengths of 0, of 1, and past the end; an MSS of the wrong length.
+        (&[2, 4, 3, 232, 8, 0, 0, 0], 1_000, None),
+        (&[2, 4, 3, 232, 8, 1, 0, 0], 1_000, None),
+        (&[2, 4, 3, 232, 8, 40, 0, 0], 1_000, None),
+        (&[2, 3, 232, 1], 536, None),
+        (&[254, 0, 0, 0, 2, 4, 3, 232], 536, None),
+        // Nothing but the end of the list.
+        (&[0, 2, 4, 3], 536, None),
+    ] {
+        let mut peer = Peer::new();
+        peer.deliver(&raw_options(&peer, 2, Seq(0), options, b""));
+        let answer = peer.see_one().segment;
+        assert!(answer.flags.syn, "{options:?}");
+        let ack = answer.seq + 1;
+        // And on data: illegal, then unknown.
+        peer.deliver(&raw_options(&peer, 0x10, ack, &[254, 0, 1, 1], b"GET"));
+        assert_eq!(peer.received, b"GET");
+        peer.deliver(&raw_options(&peer, 0x10, ack, &[254, 4, 9, 9], b"GET /"));
+        assert_eq!(peer.received, b"GET /");
+        let conn = peer.tcp.conns.get(peer.id.unwrap()).unwrap();
+        assert_eq!((conn.mss, conn.snd_scale), (mss, scale), "{options:?}");
+    }
+}
+
+/// Case R19, RFC 9293 section 3.8.5 (MUST-30, MUST-31): urgent data is data.
+#[test]
+fn urgent_bytes_stay_in_line() {
+    let mut peer = Peer::new();
+    peer.deliver(&raw_options(&peer, 2, Seq(0), &[], b""));
+    let ack = peer.see_one().segment.seq + 1;
+    let mut frame = raw_options(&peer, 0x30, ack, &[], b"abc");
+    // The urgent pointer, and the checksum changed by as much.
+    frame[53] = 2;
+    let sum = u16::from_be_bytes([frame[50], frame[51]]);
+    let sum = !checksum::fold(checksum::add(
+        checksum::sum(&(!sum).to_be_bytes()),
+        checksum::sum(&[0, 2]),
+    ));
+    frame[50..52].copy_from_slice(&sum.to_be_bytes());
+    peer.deliver(&frame);
+    assert_eq!(peer.received, b"abc");
 }

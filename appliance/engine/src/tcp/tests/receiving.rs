@@ -159,3 +159,95 @@ fn too_many_pieces_are_dropped_and_come_again() {
     }
     assert_eq!(peer.received.len(), 201);
 }
+
+/// A peer that has filled the window numbers its ACKs with the window's right edge.
+#[test]
+fn an_ack_at_the_right_edge_counts() {
+    let mut peer = Peer::open();
+    peer.place(100);
+    peer.see();
+    peer.send(ACK, START + 65_535, peer.theirs + 100, b"");
+    assert_eq!(peer.tcp.outstanding(peer.id.unwrap()), 0);
+    peer.see_nothing();
+    // One further is outside.
+    peer.place(100);
+    peer.see();
+    peer.send(ACK, START + 65_536, peer.theirs + 200, b"");
+    assert_eq!(peer.tcp.outstanding(peer.id.unwrap()), 100);
+}
+
+/// Section 3.8.6: with our window closed, ACKs are still taken.
+#[test]
+fn a_closed_window_takes_acknowledgments() {
+    let mut peer = Peer::open();
+    let id = peer.id.unwrap();
+    peer.tcp.set_backlog(id, 65_535);
+    for n in 0..65 {
+        peer.send(ACK, START + n * 1_000, peer.theirs, &[0; 1000]);
+    }
+    peer.send(ACK, START + 65_000, peer.theirs, &[0; 535]);
+    let closed = peer.see().pop().unwrap().segment;
+    assert_eq!((closed.ack, closed.window), (START + 65_535, 0));
+    peer.place(100);
+    peer.see();
+    peer.send(ACK, START + 65_535, peer.theirs + 100, b"");
+    assert_eq!(peer.tcp.outstanding(id), 0);
+    peer.send(RST, START + 65_535, Seq(0), b"");
+    assert_eq!(peer.closed, [crate::tcp::CloseReason::Reset]);
+}
+
+/// RFC 7323 section 4.3 (case R21): what is echoed is the timestamp of the segment that moved the left
+/// edge, not of one that came early or twice.
+#[test]
+fn the_echo_follows_the_left_edge() {
+    let mut peer = Peer::new();
+    peer.timestamp = Some(100);
+    peer.connect(Options {
+        mss: Some(1000),
+        sack_permitted: true,
+        timestamps: Some((100, 0)),
+        ..Options::default()
+    });
+    let mut send = |timestamp, at: u32, text: &[u8]| {
+        peer.timestamp = Some(timestamp);
+        peer.send(ACK, START + at, peer.theirs, text);
+        let seen = peer.see().pop();
+        seen.map(|one| one.segment.options.timestamps.unwrap().1)
+    };
+    assert_eq!(send(105, 4, b"ef"), Some(100));
+    assert_eq!(send(106, 6, b"gh"), Some(100));
+    assert_eq!(send(103, 0, b"ab"), Some(103));
+    assert_eq!(send(104, 2, b"cd"), Some(104));
+    // A duplicate, sent again later: below the window, so it does not count (R2 comes before R3).
+    assert_eq!(send(109, 0, b"ab"), Some(104));
+}
+
+/// RFC 7323 section 5.3 R1 (case R20): PAWS does not hold for a RST.
+#[test]
+fn a_reset_with_an_old_timestamp_is_believed() {
+    let mut peer = Peer::new();
+    peer.timestamp = Some(1_000);
+    peer.connect(Options {
+        timestamps: Some((1_000, 0)),
+        ..Options::default()
+    });
+    peer.timestamp = Some(500);
+    peer.send(ACK, START, peer.theirs, b"x");
+    assert!(peer.received.is_empty());
+    peer.send(RST, START, Seq(0), b"");
+    assert_eq!(peer.closed, [crate::tcp::CloseReason::Reset]);
+}
+
+/// Case R22, RFC 7323 section 3.2: without the agreed timestamp, taken as Linux does.
+#[test]
+fn a_segment_without_its_timestamp_is_taken() {
+    let mut peer = Peer::new();
+    peer.timestamp = Some(1_000);
+    peer.connect(Options {
+        timestamps: Some((1_000, 0)),
+        ..Options::default()
+    });
+    peer.timestamp = None;
+    peer.send(ACK, START, peer.theirs, b"x");
+    assert_eq!(peer.received, b"x");
+}
