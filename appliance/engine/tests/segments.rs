@@ -69,6 +69,7 @@ scripts! {
     options
     receive
     sack
+    slow_start
     recovery
     timeout
     window
