@@ -18,7 +18,7 @@ use engine::wire::parse::parse;
 use engine::wire::segment::{Flags, Options};
 use engine::wire::seq::Seq;
 
-use self::model::{Model, Peer, source_byte};
+use self::model::{Model, Peer, source_bytes};
 use self::wire::Wire;
 use super::input::Input;
 
@@ -139,9 +139,7 @@ impl World {
         );
         self.tcp.send_replies(&mut self.wire);
         let mut read = |source: Source, out: &mut [u8]| {
-            for (position, out) in (source.position..).zip(out) {
-                *out = source_byte(source.tag, position);
-            }
+            out.copy_from_slice(source_bytes(source, out.len()));
             readable
         };
         let mut rounds = 0;
@@ -399,9 +397,7 @@ impl World {
     /// Placing alone puts nothing on the ready list: the sessions send at once.
     fn send_now(&mut self, id: engine::units::ConnId) {
         let mut read = |source: Source, out: &mut [u8]| {
-            for (position, out) in (source.position..).zip(out) {
-                *out = source_byte(source.tag, position);
-            }
+            out.copy_from_slice(source_bytes(source, out.len()));
             true
         };
         let sent = self.tcp.send(self.now, id, &mut self.wire, &mut read);
