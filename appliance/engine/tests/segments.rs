@@ -7,6 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     missing_docs,
     reason = "tests: numbers are small and known"

@@ -430,7 +430,7 @@ impl Play {
 
     /// Lets time pass up to `until`, or until something is sent and `stop` is set.
     fn pass(&mut self, until: Micros, stop: bool) {
-        while !(stop && !self.seen.is_empty()) {
+        while !stop || self.seen.is_empty() {
             let next = self.tcp.poll_at().max(self.now + Micros(1)).min(until);
             if next <= self.now {
                 return;
@@ -565,7 +565,7 @@ impl Play {
         let mut frame = vec![0; 120 + length];
         let length = emit(&mut frame, &header, length, |out| {
             // Byte 0 of the stream has the number after the SYN.
-            for (at, out) in (shape.from + i64::from(!shape.flags.syn) * -1..).zip(out) {
+            for (at, out) in (shape.from - i64::from(!shape.flags.syn)..).zip(out) {
                 *out = byte(at.max(0) as u64);
             }
             true
@@ -622,12 +622,11 @@ impl Play {
     fn take(&mut self, frame: &[u8], receipt: &Receipt) -> Result<(), String> {
         let mut bytes = frame[receipt.data.clone()].to_vec();
         let mut buffer = [0; 700];
-        while receipt.reassembled {
+        let mut more = receipt.reassembled;
+        while more {
             let count = self.tcp.take_reassembled(receipt.id, &mut buffer);
             bytes.extend_from_slice(&buffer[..count]);
-            if count == 0 {
-                break;
-            }
+            more = count > 0;
         }
         let peer = self.peer();
         if receipt.opened {

@@ -59,6 +59,7 @@ struct Answer {
     seq: Seq,
     ack: Seq,
     scale: Option<u8>,
+    timestamp: Option<u32>,
     edge: Seq,
 }
 
@@ -76,6 +77,8 @@ struct Conn {
     id: ConnId,
     /// Up to where the peer's stream was handed up.
     delivered: Seq,
+    /// Where it begins: a peer that guesses our number opens before it knows which of its SYNs counts.
+    is_begun: bool,
     finished: bool,
     /// After the last byte placed.
     end: Seq,
@@ -87,6 +90,9 @@ struct Conn {
     edge: Seq,
     /// Highest sequence number of a segment that was accepted.
     top: Seq,
+    /// Opened with the number that came, and with the timestamps that were agreed on, as it has to be
+    /// (RFC 7323 section 3.2). Otherwise a SYN cookie has forgotten MSS and window scale.
+    is_proper: bool,
 }
 
 /// One client.
@@ -150,6 +156,14 @@ impl Peer {
             seen: Seq(0),
             their_edge: next,
             conn: None,
+        }
+    }
+
+    /// As the engine sees it.
+    pub(super) fn flow(&self) -> Flow {
+        Flow {
+            local: self.local,
+            remote: self.remote,
         }
     }
 
@@ -251,10 +265,9 @@ impl Peer {
     }
 
     fn forget(&mut self) {
+        // Offers and answers stay: a SYN cookie opens a connection a minute later, too.
         self.conn = None;
-        self.offers.clear();
-        self.answers.clear();
-        self.refused = false;
+        self.refused = true;
         self.sent.clear();
         self.got.clear();
         self.echo = None;
@@ -376,6 +389,9 @@ impl Model {
         if !receipt.data.is_empty() {
             let skip = (receipt.data.start - payload.start) as u32;
             assert!(receipt.data.end <= payload.end);
+            if !std::mem::replace(&mut conn.is_begun, true) {
+                conn.delivered = segment.seq + skip;
+            }
             assert_eq!(
                 segment.seq + skip,
                 conn.delivered,
@@ -510,6 +526,9 @@ impl Model {
             );
             return;
         }
+        if is_from_handshake(peer, &segment) {
+            return;
+        }
         check_sent(peer, &segment, &frame[segment.payload_at.clone()]);
         check_told(peer, &segment, self.receive_window);
         if !lost {
@@ -520,22 +539,27 @@ impl Model {
 
 fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
     assert!(peer.conn.is_none(), "opened twice");
-    let answer = peer
-        .answers
-        .iter()
-        .rev()
-        .find(|answer| answer.seq + 1 == segment.ack);
-    let Some(answer) = answer.copied() else {
+    // A cookie takes its neighbours too: they name another MSS.
+    let cookies = 7;
+    let found = (0..=cookies).find_map(|distance| {
+        let mut answers = peer.answers.iter().rev();
+        let off = |answer: &&Answer| (answer.seq + 1).since(segment.ack).unsigned_abs() == distance;
+        answers.find(off).map(|answer| (*answer, distance))
+    });
+    let Some((answer, distance)) = found else {
         panic!("opened by an ACK of no SYN-ACK");
     };
-    let first = answer.seq + 1;
+    let first = segment.ack;
     let window = peer
         .offers
         .iter()
         .map(|offer| offer.window)
         .max()
         .unwrap_or(0);
-    peer.answers = vec![answer];
+    peer.answers
+        .retain(|old| (old.seq, old.ack) != (answer.seq, answer.ack));
+    peer.answers.push(answer);
+    peer.refused = false;
     peer.seen = first;
     peer.acked = first;
     peer.sent_end = answer.ack;
@@ -543,6 +567,7 @@ fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
     peer.conn = Some(Conn {
         id,
         delivered: answer.ack,
+        is_begun: answer.ack == segment.seq,
         finished: false,
         end: first,
         runs: Vec::new(),
@@ -550,26 +575,42 @@ fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
         sent_end: first,
         edge: first + window,
         top: answer.ack,
+        is_proper: distance == 0
+            && answer.timestamp == segment.options.timestamps.map(|(_, echo)| echo),
     });
 }
 
+/// Whether this is a challenge ACK of SYN-RECEIVED, which has waited for a frame while the connection
+/// was opened and went on.
+fn is_from_handshake(peer: &Peer, segment: &Segment) -> bool {
+    let mut answers = peer.answers.iter();
+    let begun = answers.any(|answer| (answer.seq + 1, answer.ack) == (segment.seq, segment.ack));
+    begun && segment.payload_at.is_empty() && !segment.flags.fin
+}
+
 fn on_answer(peer: &mut Peer, segment: &Segment, lost: bool) {
-    assert!(peer.conn.is_none(), "a SYN-ACK of an open connection");
     assert!(segment.payload_at.is_empty() && !segment.flags.fin);
     let answer = Answer {
         seq: segment.seq,
         ack: segment.ack,
         scale: segment.options.window_scale,
+        timestamp: segment.options.timestamps.map(|(value, _)| value),
         edge: segment.ack + u32::from(segment.window),
     };
     // The engine has sent it, whether or not it arrived; a peer that guesses is none of these. The same
     // numbers may come again with other options, after another SYN.
     let is_same = |old: &Answer| old.seq == answer.seq && old.ack == answer.ack;
     peer.answers.retain(|old| !is_same(old));
+    if peer.is_open() {
+        // It has waited for a frame, and another one was faster.
+        peer.answers.insert(0, answer);
+        return;
+    }
     peer.answers.push(answer);
     if !lost {
         peer.refused = false;
         peer.echo = segment.options.timestamps.map(|(_, echo)| echo);
+        peer.their_timestamp = answer.timestamp.unwrap_or(0);
         peer.acked = answer.seq + 1;
     }
 }
@@ -585,7 +626,7 @@ fn check_sent(peer: &mut Peer, segment: &Segment, payload: &[u8]) {
         0
     };
     assert!(
-        length + stamps <= most,
+        !conn.is_proper || length + stamps <= most,
         "{length} bytes of payload with an MSS of {most}"
     );
     let end = segment.seq + length;
@@ -634,6 +675,11 @@ fn check_bytes(conn: &Conn, seq: Seq, payload: &[u8]) {
 
 /// What a segment that the engine sent says about the peer's stream.
 fn check_told(peer: &mut Peer, segment: &Segment, receive_window: u32) {
+    let Some(conn) = &mut peer.conn else { return };
+    if !std::mem::replace(&mut conn.is_begun, true) {
+        conn.delivered = segment.ack - u32::from(conn.finished);
+        peer.their_edge = segment.ack;
+    }
     let Some(conn) = &peer.conn else { return };
     assert_eq!(
         segment.ack,
@@ -647,12 +693,16 @@ fn check_told(peer: &mut Peer, segment: &Segment, receive_window: u32) {
         .unwrap_or(0);
     let window = u32::from(segment.window) << scale;
     let edge = segment.ack + window;
+    let known = conn.is_proper;
     assert!(
-        !edge.before(peer.their_edge),
+        !known || !edge.before(peer.their_edge),
         "takes back {} of its window",
         peer.their_edge.since(edge)
     );
-    assert!(window < receive_window + (1 << scale), "offers {window}");
+    assert!(
+        !known || window < receive_window + (1 << scale),
+        "offers {window}"
+    );
     peer.their_edge = edge;
     for (index, block) in (0..).zip(segment.options.sacks.iter().flatten()) {
         let (from, to) = *block;
