@@ -67,6 +67,8 @@ macro_rules! scripts {
 
 scripts! {
     handshake
+    syn_cookies
+    path_mtu
     options
     receive
     sack
