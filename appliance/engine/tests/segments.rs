@@ -76,6 +76,7 @@ scripts! {
     recovery
     timeout
     window
+    limits
     close
     time_wait
     attacks

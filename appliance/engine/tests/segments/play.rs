@@ -13,6 +13,7 @@ use engine::port::memory::MemoryPort;
 use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Verdict};
 use engine::units::{ConnId, Micros};
 use engine::wire::emit::{Header, emit};
+use engine::wire::icmp::TooBig;
 use engine::wire::parse::parse;
 use engine::wire::segment::{Endpoint, Flags, Flow, Link, Options, Segment};
 use engine::wire::seq::Seq;
@@ -172,6 +173,14 @@ impl Peer {
         }
     }
 
+    /// As the engine sees it.
+    fn flow(&self) -> Flow {
+        Flow {
+            local: self.local,
+            remote: self.remote,
+        }
+    }
+
     fn clock(&self, now: Micros) -> u32 {
         FIRST_TIMESTAMP.wrapping_add((now.since(START).0 / 1_000) as u32)
     }
@@ -264,6 +273,19 @@ impl Play {
                 self.turn_unless(joined);
             }
             Action::Room(frames) => self.port.limit_tx(frames.unwrap_or(FRAMES)),
+            Action::TooBig(seq, mtu) => {
+                let base = self.peer().base_out();
+                let report = TooBig {
+                    flow: self.peer().flow(),
+                    seq: moved(base.seq, *seq),
+                    mtu: *mtu,
+                };
+                self.note(format!("too_big {seq} mtu {mtu}"));
+                if !self.tcp.on_too_big(&report) {
+                    self.tcp.ignore_too_big();
+                }
+                self.turn_unless(joined);
+            }
             Action::Peer(number, v6) => self.choose(*number, *v6),
             Action::Renumber(by) => {
                 let peer = self.peer();
