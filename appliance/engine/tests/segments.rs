@@ -7,6 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     missing_docs,
     reason = "tests: numbers are small and known"
@@ -66,12 +67,16 @@ macro_rules! scripts {
 
 scripts! {
     handshake
+    syn_cookies
+    path_mtu
     options
     receive
     sack
+    slow_start
     recovery
     timeout
     window
+    limits
     close
     time_wait
     attacks

@@ -14,11 +14,12 @@ use std::net::SocketAddr;
 use engine::metrics::counters::Counters;
 use engine::tcp::{Algorithm, Config, Sent, Source, Tcp, Verdict};
 use engine::units::Micros;
+use engine::wire::icmp::TooBig;
 use engine::wire::parse::parse;
 use engine::wire::segment::{Flags, Options};
 use engine::wire::seq::Seq;
 
-use self::model::{Model, Peer, source_byte};
+use self::model::{Model, Peer, source_bytes};
 use self::wire::Wire;
 use super::input::Input;
 
@@ -120,6 +121,7 @@ impl World {
             25 => readable = false,
             26 => self.wire.lose_next(usize::from(input.u8() % 8)),
             27 => self.syn(input, peer),
+            28 => self.too_big(input, peer),
             _ => self.behave(peer),
         }
         if operation & 128 == 0 {
@@ -139,9 +141,7 @@ impl World {
         );
         self.tcp.send_replies(&mut self.wire);
         let mut read = |source: Source, out: &mut [u8]| {
-            for (position, out) in (source.position..).zip(out) {
-                *out = source_byte(source.tag, position);
-            }
+            out.copy_from_slice(source_bytes(source, out.len()));
             readable
         };
         let mut rounds = 0;
@@ -172,6 +172,7 @@ impl World {
     /// Any segment.
     fn segment(&mut self, input: &mut Input<'_>, index: usize) {
         let bits = input.u8();
+        #[allow(clippy::needless_update, reason = "flags that come later are not set")]
         let flags = Flags {
             // Mostly an ACK: without it little happens.
             ack: bits & 7 != 0,
@@ -239,11 +240,7 @@ impl World {
             options.sack_permitted = bits & 16 == 0;
         } else if bits & 0x60 == 0x20 {
             let first = peer.acked;
-            for block in options
-                .sacks
-                .iter_mut()
-                .take(usize::from(1 + bits >> 7) + 1)
-            {
+            for block in options.sacks.iter_mut().take(usize::from(bits >> 7) + 1) {
                 let from = first + offset(input, 3);
                 let to = from + u32::from(input.u16() % 3_000);
                 *block = Some((from, to));
@@ -272,6 +269,20 @@ impl World {
             ..Flags::default()
         };
         self.send(index, flags, seq, Seq(0), 60_000, options, 0);
+    }
+
+    /// A router says that a packet was too big.
+    fn too_big(&mut self, input: &mut Input<'_>, index: usize) {
+        let peer = &self.model.peers[index];
+        let seq = peer.acked + offset(input, 3);
+        let report = TooBig {
+            flow: peer.flow(),
+            seq,
+            mtu: u32::from(input.pick(&[1_400, 1_280, 576, 552, 68, 0, 1_500, u16::MAX])),
+        };
+        if !self.tcp.on_too_big(&report) {
+            self.tcp.ignore_too_big();
+        }
     }
 
     /// What a client that means well would do next: connect, answer the SYN-ACK, acknowledge and
@@ -335,12 +346,11 @@ impl World {
             Verdict::Flow(receipt) => {
                 self.model.on_receipt(index, &segment, &receipt);
                 let mut bytes = [0; 700];
-                while receipt.reassembled {
+                let mut more = receipt.reassembled;
+                while more {
                     let count = self.tcp.take_reassembled(receipt.id, &mut bytes);
                     self.model.on_reassembled(index, &bytes[..count]);
-                    if count == 0 {
-                        break;
-                    }
+                    more = count > 0;
                 }
                 self.model.after_receipt(index, &receipt);
             }
@@ -399,9 +409,7 @@ impl World {
     /// Placing alone puts nothing on the ready list: the sessions send at once.
     fn send_now(&mut self, id: engine::units::ConnId) {
         let mut read = |source: Source, out: &mut [u8]| {
-            for (position, out) in (source.position..).zip(out) {
-                *out = source_byte(source.tag, position);
-            }
+            out.copy_from_slice(source_bytes(source, out.len()));
             true
         };
         let sent = self.tcp.send(self.now, id, &mut self.wire, &mut read);
@@ -490,7 +498,7 @@ impl World {
                 seen,
                 60_000,
                 options,
-                left.min(1_000) as usize,
+                usize::try_from(left.min(1_000)).unwrap_or(0),
             );
             self.turn(true);
         }
@@ -511,6 +519,7 @@ impl World {
             self.now = next;
         }
         self.model.check(&self.tcp);
+        assert_eq!(self.tcp.half_open_count(), 0);
         assert_eq!((self.tcp.count(), self.tcp.time_wait_count()), (0, 0));
         assert_eq!(self.tcp.pieces_used(), 0);
         assert_eq!(

@@ -45,6 +45,8 @@ pub(crate) enum Action {
     Abort,
     Backlog(u32),
     Room(Option<usize>),
+    /// A router's report: of which number, and what the next link carries.
+    TooBig(i64, u32),
     Peer(u16, bool),
     Renumber(i64),
     /// Nothing is sent until now.
@@ -181,6 +183,13 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
             "*" => Action::Room(None),
             count => Action::Room(Some(number(count)?)),
         },
+        "too_big" => {
+            let seq = words.number()?;
+            if !words.take("mtu") {
+                return Err("too_big SEQ mtu N".to_owned());
+            }
+            Action::TooBig(seq, words.number()?)
+        }
         "peer" => {
             let v6 = words.take("v6");
             Action::Peer(words.number()?, v6)

@@ -13,6 +13,7 @@ use engine::port::memory::MemoryPort;
 use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Verdict};
 use engine::units::{ConnId, Micros};
 use engine::wire::emit::{Header, emit};
+use engine::wire::icmp::TooBig;
 use engine::wire::parse::parse;
 use engine::wire::segment::{Endpoint, Flags, Flow, Link, Options, Segment};
 use engine::wire::seq::Seq;
@@ -172,6 +173,14 @@ impl Peer {
         }
     }
 
+    /// As the engine sees it.
+    fn flow(&self) -> Flow {
+        Flow {
+            local: self.local,
+            remote: self.remote,
+        }
+    }
+
     fn clock(&self, now: Micros) -> u32 {
         FIRST_TIMESTAMP.wrapping_add((now.since(START).0 / 1_000) as u32)
     }
@@ -264,6 +273,19 @@ impl Play {
                 self.turn_unless(joined);
             }
             Action::Room(frames) => self.port.limit_tx(frames.unwrap_or(FRAMES)),
+            Action::TooBig(seq, mtu) => {
+                let base = self.peer().base_out();
+                let report = TooBig {
+                    flow: self.peer().flow(),
+                    seq: moved(base.seq, *seq),
+                    mtu: *mtu,
+                };
+                self.note(format!("too_big {seq} mtu {mtu}"));
+                if !self.tcp.on_too_big(&report) {
+                    self.tcp.ignore_too_big();
+                }
+                self.turn_unless(joined);
+            }
             Action::Peer(number, v6) => self.choose(*number, *v6),
             Action::Renumber(by) => {
                 let peer = self.peer();
@@ -430,7 +452,7 @@ impl Play {
 
     /// Lets time pass up to `until`, or until something is sent and `stop` is set.
     fn pass(&mut self, until: Micros, stop: bool) {
-        while !(stop && !self.seen.is_empty()) {
+        while !stop || self.seen.is_empty() {
             let next = self.tcp.poll_at().max(self.now + Micros(1)).min(until);
             if next <= self.now {
                 return;
@@ -565,7 +587,7 @@ impl Play {
         let mut frame = vec![0; 120 + length];
         let length = emit(&mut frame, &header, length, |out| {
             // Byte 0 of the stream has the number after the SYN.
-            for (at, out) in (shape.from + i64::from(!shape.flags.syn) * -1..).zip(out) {
+            for (at, out) in (shape.from - i64::from(!shape.flags.syn)..).zip(out) {
                 *out = byte(at.max(0) as u64);
             }
             true
@@ -622,12 +644,11 @@ impl Play {
     fn take(&mut self, frame: &[u8], receipt: &Receipt) -> Result<(), String> {
         let mut bytes = frame[receipt.data.clone()].to_vec();
         let mut buffer = [0; 700];
-        while receipt.reassembled {
+        let mut more = receipt.reassembled;
+        while more {
             let count = self.tcp.take_reassembled(receipt.id, &mut buffer);
             bytes.extend_from_slice(&buffer[..count]);
-            if count == 0 {
-                break;
-            }
+            more = count > 0;
         }
         let peer = self.peer();
         if receipt.opened {

@@ -2,6 +2,7 @@
 //! placed. Every frame and every receipt is compared with it.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use engine::tcp::{CloseReason, Config, Receipt, Source, Tcp};
 use engine::units::{ConnId, Micros};
@@ -13,14 +14,35 @@ use engine::wire::seq::Seq;
 /// Smallest segment the engine agrees to (CVE-2019-11479).
 const MSS_MIN: u32 = 88;
 
-/// The byte of the peers' streams at sequence number `seq`.
-fn peer_byte(seq: Seq) -> u8 {
-    (seq.0 ^ seq.0 >> 8).wrapping_mul(167).to_be_bytes()[2]
+/// Bytes that every stream is cut from: a run is copied and compared whole, which an instrumented build
+/// does much faster than byte by byte. Longer than a period by the longest payload.
+static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let mut bytes: Vec<u8> = (0..PERIOD).map(|_| next()).collect();
+    bytes.extend_from_within(..PAYLOAD_MAX);
+    bytes
+});
+
+/// Divides 2^32, so that the peers' streams go on at the wrap.
+const PERIOD: usize = 1 << 14;
+
+/// Longest run that is looked at.
+const PAYLOAD_MAX: usize = 2_000;
+
+/// `length` bytes of the peers' streams from sequence number `seq` on.
+fn peer_bytes(seq: Seq, length: usize) -> &'static [u8] {
+    let at = seq.0 as usize % PERIOD;
+    &PATTERN[at..at + length]
 }
 
-/// The byte that the application's source `tag` holds at `position`.
-pub(super) fn source_byte(tag: u32, position: u64) -> u8 {
-    ((position ^ position >> 7).wrapping_mul(31) + u64::from(tag) * 85).to_be_bytes()[7]
+/// `length` bytes of the application's source `tag` from `position` on.
+pub(super) fn source_bytes(source: Source, length: usize) -> &'static [u8] {
+    let at = (source.position as usize + source.tag as usize * 5_001) % PERIOD;
+    &PATTERN[at..at + length]
 }
 
 /// A SYN that the peer has sent.
@@ -37,6 +59,7 @@ struct Answer {
     seq: Seq,
     ack: Seq,
     scale: Option<u8>,
+    timestamp: Option<u32>,
     edge: Seq,
 }
 
@@ -54,6 +77,8 @@ struct Conn {
     id: ConnId,
     /// Up to where the peer's stream was handed up.
     delivered: Seq,
+    /// Where it begins: a peer that guesses our number opens before it knows which of its SYNs counts.
+    is_begun: bool,
     finished: bool,
     /// After the last byte placed.
     end: Seq,
@@ -65,6 +90,9 @@ struct Conn {
     edge: Seq,
     /// Highest sequence number of a segment that was accepted.
     top: Seq,
+    /// Opened with the number that came, and with the timestamps that were agreed on, as it has to be
+    /// (RFC 7323 section 3.2). Otherwise a SYN cookie has forgotten MSS and window scale.
+    is_proper: bool,
 }
 
 /// One client.
@@ -128,6 +156,14 @@ impl Peer {
             seen: Seq(0),
             their_edge: next,
             conn: None,
+        }
+    }
+
+    /// As the engine sees it.
+    pub(super) fn flow(&self) -> Flow {
+        Flow {
+            local: self.local,
+            remote: self.remote,
         }
     }
 
@@ -221,9 +257,7 @@ impl Peer {
         // SYN takes the first number.
         let first = seq + u32::from(flags.syn);
         let used = emit(&mut frame, &header, length, |out| {
-            for (index, byte) in (0u32..).zip(out) {
-                *byte = peer_byte(first + index);
-            }
+            out.copy_from_slice(peer_bytes(first, length));
             true
         });
         frame.truncate(used);
@@ -231,10 +265,9 @@ impl Peer {
     }
 
     fn forget(&mut self) {
+        // Offers and answers stay: a SYN cookie opens a connection a minute later, too.
         self.conn = None;
-        self.offers.clear();
-        self.answers.clear();
-        self.refused = false;
+        self.refused = true;
         self.sent.clear();
         self.got.clear();
         self.echo = None;
@@ -356,6 +389,9 @@ impl Model {
         if !receipt.data.is_empty() {
             let skip = (receipt.data.start - payload.start) as u32;
             assert!(receipt.data.end <= payload.end);
+            if !std::mem::replace(&mut conn.is_begun, true) {
+                conn.delivered = segment.seq + skip;
+            }
             assert_eq!(
                 segment.seq + skip,
                 conn.delivered,
@@ -370,15 +406,9 @@ impl Model {
         let Some(conn) = &mut self.peers[index].conn else {
             return;
         };
-        for byte in bytes {
-            assert_eq!(
-                *byte,
-                peer_byte(conn.delivered),
-                "wrong byte at {:?}",
-                conn.delivered
-            );
-            conn.delivered = conn.delivered + 1;
-        }
+        let right = peer_bytes(conn.delivered, bytes.len()) == bytes;
+        assert!(right, "wrong bytes at {:?}", conn.delivered);
+        conn.delivered = conn.delivered + bytes.len() as u32;
     }
 
     /// Everything of a receipt but its data.
@@ -496,6 +526,9 @@ impl Model {
             );
             return;
         }
+        if is_from_handshake(peer, &segment) {
+            return;
+        }
         check_sent(peer, &segment, &frame[segment.payload_at.clone()]);
         check_told(peer, &segment, self.receive_window);
         if !lost {
@@ -506,22 +539,27 @@ impl Model {
 
 fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
     assert!(peer.conn.is_none(), "opened twice");
-    let answer = peer
-        .answers
-        .iter()
-        .rev()
-        .find(|answer| answer.seq + 1 == segment.ack);
-    let Some(answer) = answer.copied() else {
+    // A cookie takes its neighbours too: they name another MSS.
+    let cookies = 7;
+    let found = (0..=cookies).find_map(|distance| {
+        let mut answers = peer.answers.iter().rev();
+        let off = |answer: &&Answer| (answer.seq + 1).since(segment.ack).unsigned_abs() == distance;
+        answers.find(off).map(|answer| (*answer, distance))
+    });
+    let Some((answer, distance)) = found else {
         panic!("opened by an ACK of no SYN-ACK");
     };
-    let first = answer.seq + 1;
+    let first = segment.ack;
     let window = peer
         .offers
         .iter()
         .map(|offer| offer.window)
         .max()
         .unwrap_or(0);
-    peer.answers = vec![answer];
+    peer.answers
+        .retain(|old| (old.seq, old.ack) != (answer.seq, answer.ack));
+    peer.answers.push(answer);
+    peer.refused = false;
     peer.seen = first;
     peer.acked = first;
     peer.sent_end = answer.ack;
@@ -529,6 +567,7 @@ fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
     peer.conn = Some(Conn {
         id,
         delivered: answer.ack,
+        is_begun: answer.ack == segment.seq,
         finished: false,
         end: first,
         runs: Vec::new(),
@@ -536,29 +575,42 @@ fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
         sent_end: first,
         edge: first + window,
         top: answer.ack,
+        is_proper: distance == 0
+            && answer.timestamp == segment.options.timestamps.map(|(_, echo)| echo),
     });
 }
 
+/// Whether this is a challenge ACK of SYN-RECEIVED, which has waited for a frame while the connection
+/// was opened and went on.
+fn is_from_handshake(peer: &Peer, segment: &Segment) -> bool {
+    let mut answers = peer.answers.iter();
+    let begun = answers.any(|answer| (answer.seq + 1, answer.ack) == (segment.seq, segment.ack));
+    begun && segment.payload_at.is_empty() && !segment.flags.fin
+}
+
 fn on_answer(peer: &mut Peer, segment: &Segment, lost: bool) {
-    assert!(peer.conn.is_none(), "a SYN-ACK of an open connection");
     assert!(segment.payload_at.is_empty() && !segment.flags.fin);
     let answer = Answer {
         seq: segment.seq,
         ack: segment.ack,
         scale: segment.options.window_scale,
+        timestamp: segment.options.timestamps.map(|(value, _)| value),
         edge: segment.ack + u32::from(segment.window),
     };
-    // The engine has sent it, whether or not it arrived; a peer that guesses is none of these.
-    let known = peer
-        .answers
-        .iter()
-        .any(|old| old.seq == answer.seq && old.ack == answer.ack);
-    if !known {
-        peer.answers.push(answer);
+    // The engine has sent it, whether or not it arrived; a peer that guesses is none of these. The same
+    // numbers may come again with other options, after another SYN.
+    let is_same = |old: &Answer| old.seq == answer.seq && old.ack == answer.ack;
+    peer.answers.retain(|old| !is_same(old));
+    if peer.is_open() {
+        // It has waited for a frame, and another one was faster.
+        peer.answers.insert(0, answer);
+        return;
     }
+    peer.answers.push(answer);
     if !lost {
         peer.refused = false;
         peer.echo = segment.options.timestamps.map(|(_, echo)| echo);
+        peer.their_timestamp = answer.timestamp.unwrap_or(0);
         peer.acked = answer.seq + 1;
     }
 }
@@ -574,7 +626,7 @@ fn check_sent(peer: &mut Peer, segment: &Segment, payload: &[u8]) {
         0
     };
     assert!(
-        length + stamps <= most,
+        !conn.is_proper || length + stamps <= most,
         "{length} bytes of payload with an MSS of {most}"
     );
     let end = segment.seq + length;
@@ -596,30 +648,38 @@ fn check_sent(peer: &mut Peer, segment: &Segment, payload: &[u8]) {
         "sends {} beyond the offered window",
         end.since(conn.edge)
     );
-    for (index, byte) in (0u32..).zip(payload) {
-        let seq = segment.seq + index;
-        let place = conn.runs.binary_search_by(|run| {
-            if seq.before(run.first) {
-                std::cmp::Ordering::Greater
-            } else if seq.before(run.first + run.length) {
-                std::cmp::Ordering::Equal
-            } else {
-                std::cmp::Ordering::Less
-            }
-        });
-        let run = conn.runs[place.expect("a byte that was never placed")];
-        let position = run.source.position + u64::from(seq.0.wrapping_sub(run.first.0));
-        assert_eq!(
-            *byte,
-            source_byte(run.source.tag, position),
-            "wrong byte at {seq:?}"
-        );
-    }
+    check_bytes(conn, segment.seq, payload);
     conn.sent_end = conn.sent_end.max(end + u32::from(segment.flags.fin));
+}
+
+/// Whether `payload` is what was placed at `seq`.
+fn check_bytes(conn: &Conn, seq: Seq, payload: &[u8]) {
+    let (mut seq, mut rest) = (seq, payload);
+    while !rest.is_empty() {
+        // Mostly the last ones.
+        let run = conn.runs.iter().rev().find(|run| !run.first.after(seq));
+        let run = run.expect("a byte that was never placed");
+        let skip = seq.0.wrapping_sub(run.first.0);
+        assert!(skip < run.length, "a byte that was never placed");
+        let (now, later) = rest.split_at(rest.len().min((run.length - skip) as usize));
+        let source = Source {
+            position: run.source.position + u64::from(skip),
+            ..run.source
+        };
+        let right = source_bytes(source, now.len()) == now;
+        assert!(right, "wrong bytes at {seq:?}");
+        seq = seq + now.len() as u32;
+        rest = later;
+    }
 }
 
 /// What a segment that the engine sent says about the peer's stream.
 fn check_told(peer: &mut Peer, segment: &Segment, receive_window: u32) {
+    let Some(conn) = &mut peer.conn else { return };
+    if !std::mem::replace(&mut conn.is_begun, true) {
+        conn.delivered = segment.ack - u32::from(conn.finished);
+        peer.their_edge = segment.ack;
+    }
     let Some(conn) = &peer.conn else { return };
     assert_eq!(
         segment.ack,
@@ -633,12 +693,16 @@ fn check_told(peer: &mut Peer, segment: &Segment, receive_window: u32) {
         .unwrap_or(0);
     let window = u32::from(segment.window) << scale;
     let edge = segment.ack + window;
+    let known = conn.is_proper;
     assert!(
-        !edge.before(peer.their_edge),
+        !known || !edge.before(peer.their_edge),
         "takes back {} of its window",
         peer.their_edge.since(edge)
     );
-    assert!(window < receive_window + (1 << scale), "offers {window}");
+    assert!(
+        !known || window < receive_window + (1 << scale),
+        "offers {window}"
+    );
     peer.their_edge = edge;
     for (index, block) in (0..).zip(segment.options.sacks.iter().flatten()) {
         let (from, to) = *block;
