@@ -170,6 +170,25 @@ pub enum Sent {
     Lost,
 }
 
+/// What a core's connections use of what [`Tcp::new`] took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Connection records, TIME-WAIT included.
+    pub records: usize,
+    /// Entries of the demultiplexing table.
+    pub flows: usize,
+    /// Half-open connections.
+    pub half_open: u32,
+    /// Records in TIME-WAIT.
+    pub time_wait: u32,
+    /// Buffers of what came out of order.
+    pub pieces: usize,
+    /// Records with a deadline in the wheel.
+    pub timers: usize,
+    /// Something waits to be sent.
+    pub has_ready: bool,
+}
+
 /// All connections of one core.
 #[derive(Debug)]
 pub struct Tcp {
@@ -234,6 +253,19 @@ impl Tcp {
     /// Buffers that hold bytes which came out of order.
     pub fn pieces_used(&self) -> usize {
         self.pieces.used()
+    }
+
+    /// What is in use now; all of it is zero when no connection is left.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            records: self.conns.count(),
+            flows: self.by_flow.len(),
+            half_open: self.half_open_count,
+            time_wait: self.time_wait_count,
+            pieces: self.pieces.used(),
+            timers: self.wheel.count(),
+            has_ready: self.has_ready(),
+        }
     }
 
     /// The other end of a connection.
