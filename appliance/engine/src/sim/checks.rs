@@ -4,7 +4,8 @@
 //! Two bounds hold all that has to do with time, and only `R` and `B` enter them. `R` is the longest
 //! round trip the paths allow (propagation, jitter, reordering, full queues, delayed ACK). `B` is the
 //! longest timeout that RFC 6298 can make of samples up to `R` (and up to a pause, which is a sample
-//! too): SRTT + 4 RTTVAR <= 5 R, at least the initial second.
+//! too): SRTT + 4 RTTVAR <= 5 R, at least the initial second; plus three times the largest longer
+//! sample there could have been of late (see [`Patience::on_sample`]).
 //!
 //! * **Silence.** While the server owes bytes, it sends something at the latest `B * 2^k` (60 s at
 //!   most) after the last acknowledgement or transmission, k being the times it has sent since the
@@ -33,6 +34,10 @@ const RTO_INITIAL: Micros = Micros::from_secs(1);
 /// What timers may be late: a tick of the wheel each side, and a turn.
 const SLACK: Micros = Micros::from_millis(5);
 
+/// Acknowledgements after which a spike has left the estimate: RTTVAR loses a quarter with each sample,
+/// and there may be one a round trip only.
+const SPIKE_AGE_MAX: u32 = 64;
+
 /// Frames of one connection in one instant: twice the largest window in full segments, and room.
 const BURST_MAX: u32 = 2_000;
 
@@ -41,8 +46,11 @@ const BURST_MAX: u32 = 2_000;
 pub(super) struct Patience {
     /// `R`.
     pub(super) round: Micros,
-    /// `B`.
-    pub(super) timeout: Micros,
+    /// `B`, without spikes.
+    timeout: Micros,
+    /// The largest sample above `R` of late, and how many acknowledgements ago.
+    spike: Micros,
+    spike_age: u32,
 }
 
 impl Patience {
@@ -52,11 +60,28 @@ impl Patience {
         Patience {
             round,
             timeout: timeout.min(RTO_MAX),
+            spike: Micros(0),
+            spike_age: 0,
         }
     }
 
+    /// A lost ACK that is repeated for a retransmission echoes the first transmission's timestamp (RFC
+    /// 7323 section 4.3 keeps TS.Recent for what is below the window), so a sample can be as long as
+    /// the stall was.
+    fn on_sample(&mut self, sample: Micros) {
+        self.spike_age += 1;
+        if sample > self.spike || self.spike_age > SPIKE_AGE_MAX {
+            self.spike = if sample > self.round { sample } else { Micros(0) };
+            self.spike_age = 0;
+        }
+    }
+
+    fn timeout(&self) -> Micros {
+        Micros(self.timeout.0 + 3 * self.spike.0).min(RTO_MAX)
+    }
+
     fn backed_off(&self, times: u32) -> Micros {
-        Micros(self.timeout.0 << times.min(10)).min(RTO_MAX)
+        Micros(self.timeout().0 << times.min(10)).min(RTO_MAX)
     }
 
     /// Longest time without progress after `losses` lost frames and `obstructed` time.
@@ -64,13 +89,13 @@ impl Patience {
         let mut total = 2 * self.round.0 + 100_000;
         let losses = u32::try_from(losses).unwrap_or(u32::MAX);
         if losses > 0 || obstructed.0 > 0 {
-            total += self.timeout.0;
+            total += self.timeout().0;
         }
         for times in 0..losses.min(1_000) {
             total += self.backed_off(times).0;
         }
         if obstructed.0 > 0 {
-            let backed_off = Micros(self.timeout.0 + 2 * obstructed.0).min(RTO_MAX);
+            let backed_off = Micros(self.timeout().0 + 2 * obstructed.0).min(RTO_MAX);
             total += obstructed.0 + backed_off.0;
         }
         Micros(total)
@@ -165,6 +190,48 @@ impl Progress {
     }
 }
 
+/// What was lost in either direction and may still be felt by the sender of one.
+#[derive(Debug, Default)]
+struct Losses {
+    /// End and first transmission of segments not acknowledged.
+    segments: VecDeque<(i64, Micros)>,
+    /// After the last byte (or FIN) sent.
+    sent: i64,
+    /// When frames were lost.
+    at: VecDeque<Micros>,
+}
+
+impl Losses {
+    fn on_sent(&mut self, now: Micros, end: i64) {
+        if end > self.sent {
+            self.sent = end;
+            self.segments.push_back((end, now));
+        }
+    }
+
+    /// The sender has heard of `ack`: what was lost before the oldest segment it still waits for
+    /// left, and one round trip before, has been felt.
+    ///
+    /// Gives how long ago the first segment that was acknowledged now had left: no sample of the round
+    /// trip can be larger.
+    fn on_acked(&mut self, now: Micros, ack: i64, round: Micros, progress: &Progress) -> Micros {
+        let mut sample = Micros(0);
+        while let Some(&(end, at)) = self.segments.front()
+            && end <= ack
+        {
+            sample = sample.max(now.since(at));
+            self.segments.pop_front();
+        }
+        let oldest = self.segments.front().map_or(now, |&(_, at)| at);
+        let oldest = oldest.min(progress.since);
+        let felt = Micros(oldest.0.saturating_sub(round.0));
+        while self.at.front().is_some_and(|&at| at < felt) {
+            self.at.pop_front();
+        }
+        sample
+    }
+}
+
 /// The books of one connection. Positions are bytes of a stream, 0 the first after SYN.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -184,10 +251,8 @@ pub(super) struct Ledger {
     sent: i64,
     acked: i64,
     fin_at: Option<i64>,
-    /// End and first transmission of segments not acknowledged.
-    segments: VecDeque<(i64, Micros)>,
-    /// When frames were lost that may still be felt.
-    losses: VecDeque<Micros>,
+    losses_down: Losses,
+    losses_up: Losses,
     /// Last acknowledgment and window edge of the server; bytes and FIN the client has sent.
     ack: i64,
     our_edge: i64,
@@ -240,8 +305,8 @@ impl Ledger {
             sent: 0,
             acked: 0,
             fin_at: None,
-            segments: VecDeque::new(),
-            losses: VecDeque::new(),
+            losses_down: Losses::default(),
+            losses_up: Losses::default(),
             ack: 0,
             our_edge: i64::MIN,
             client_sent: 0,
@@ -283,13 +348,14 @@ impl Ledger {
 
     /// A frame did not arrive whole.
     pub(super) fn on_lost(&mut self, now: Micros) {
-        self.losses.push_back(now);
+        self.losses_down.at.push_back(now);
+        self.losses_up.at.push_back(now);
         self.counts.lost += 1;
         self.counts.faults += 1;
     }
 
     /// The client sends this.
-    pub(super) fn on_client_sends(&mut self, segment: &Segment) {
+    pub(super) fn on_client_sends(&mut self, now: Micros, segment: &Segment) {
         self.counts.frames_up += 1;
         if segment.flags.syn {
             self.irs.get_or_insert(segment.seq);
@@ -297,6 +363,16 @@ impl Ledger {
         if let Some(irs) = self.irs {
             let end = i64::from(segment.seq.since(irs)) + i64::from(segment.sequence_length()) - 1;
             self.client_sent = self.client_sent.max(end);
+            self.losses_up.on_sent(now, end);
+        }
+    }
+
+    /// This has reached the client.
+    pub(super) fn on_client_receives(&mut self, now: Micros, segment: &Segment) {
+        if let Some(irs) = self.irs {
+            let ack = i64::from(segment.ack.since(irs + 1));
+            self.losses_up
+                .on_acked(now, ack, self.patience.round, &self.up);
         }
     }
 
@@ -325,15 +401,9 @@ impl Ledger {
         }
         self.silent_since = now;
         self.rounds = 0;
-        while self.segments.front().is_some_and(|&(end, _)| end <= ack) {
-            self.segments.pop_front();
-        }
-        let oldest = self.segments.front().map_or(now, |&(_, at)| at);
-        // What was under way then may be lost on the way back.
-        let oldest = Micros(oldest.0.saturating_sub(self.patience.round.0));
-        while self.losses.front().is_some_and(|&at| at < oldest) {
-            self.losses.pop_front();
-        }
+        let round = self.patience.round;
+        let sample = self.losses_down.on_acked(now, ack, round, &self.down);
+        self.patience.on_sample(sample);
     }
 
     /// The server sends this.
@@ -377,10 +447,10 @@ impl Ledger {
         let end = position + length;
         if bytes_end > self.sent || segment.flags.fin && self.fin_at.is_none() {
             self.counts.segments += 1;
-            self.segments.push_back((end, now));
         } else {
             self.counts.resent += 1;
         }
+        self.losses_down.on_sent(now, end);
         self.sent = self.sent.max(bytes_end);
         if segment.flags.fin {
             self.fin_at = Some(bytes_end);
@@ -493,7 +563,7 @@ impl Ledger {
         outage: impl Fn(Micros) -> Micros,
     ) -> Result<(), String> {
         self.check_silence(now)?;
-        let losses = self.losses.len();
+        let losses = self.losses_down.at.len();
         self.down
             .check(now, "the stream down", &self.patience, losses, &outage)?;
         // The clients wait a second at least.
@@ -501,6 +571,7 @@ impl Ledger {
             timeout: self.patience.timeout.max(Micros(3 * RTO_INITIAL.0)),
             ..self.patience
         };
+        let losses = self.losses_up.at.len();
         self.up
             .check(now, "the stream up", &theirs, losses, &outage)
     }

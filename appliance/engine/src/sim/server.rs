@@ -296,7 +296,7 @@ impl Ours {
     /// When `turn` has to be called at the latest.
     pub(super) fn poll_at(&self, now: Micros) -> Micros {
         let at = self.tcp.poll_at();
-        if self.retry || !self.touched.is_empty() {
+        if self.retry || self.tcp.has_ready() {
             at.min(now + FULL_RETRY)
         } else {
             at

@@ -9,6 +9,7 @@ use std::collections::BinaryHeap;
 use std::io::Write;
 
 use crate::metrics::counters::Counters;
+use crate::port::RECEIVE_BATCH;
 use crate::sim::baseline::Baseline;
 use crate::sim::checks::{Counts, Ledger, Patience};
 use crate::sim::client::{Client, Ending, Plan};
@@ -167,6 +168,8 @@ struct World<'a> {
     apps: Vec<App>,
     lines: Vec<Line>,
     undone: usize,
+    /// Frames the server has received since its last turn.
+    frames_waiting: usize,
     /// Clients that something has reached the server from since its last turn.
     heard: Vec<u32>,
     frames: Vec<Vec<u8>>,
@@ -202,6 +205,7 @@ impl<'a> World<'a> {
             apps: Vec::new(),
             lines: Vec::new(),
             undone: scenario.plans.len(),
+            frames_waiting: 0,
             heard: Vec::new(),
             frames: Vec::new(),
             trace,
@@ -272,6 +276,9 @@ impl<'a> World<'a> {
         {
             self.outcome.happenings += 1;
             self.on(what)?;
+            if self.frames_waiting == RECEIVE_BATCH {
+                self.server_turn()?;
+            }
         }
         // What the applications answer at once goes out at once.
         while self.server_due {
@@ -287,6 +294,9 @@ impl<'a> World<'a> {
             What::ToClient(index, frame) => {
                 let line = &mut self.lines[index as usize];
                 if !line.client.silent {
+                    if let Ok(segment) = parse(&frame) {
+                        line.ledger.on_client_receives(self.now, &segment);
+                    }
                     line.client.receive(self.now, &frame);
                 }
                 return self.client_turn(index);
@@ -323,6 +333,7 @@ impl<'a> World<'a> {
     fn to_server(&mut self, index: u32, frame: &[u8]) {
         self.server_due = true;
         self.heard.push(index);
+        self.frames_waiting += 1;
         let line = &mut self.lines[index as usize];
         if let Ok(segment) = parse(frame) {
             line.ledger.on_server_receives(self.now, &segment);
@@ -344,6 +355,7 @@ impl<'a> World<'a> {
             self.from_server(frame)?;
         }
         self.frames = frames;
+        self.frames_waiting = 0;
         let at = match &self.server {
             Server::Ours(ours) => ours.poll_at(now),
             Server::Baseline(baseline) => baseline.poll_at(),
@@ -521,6 +533,11 @@ impl<'a> World<'a> {
         }
         self.lines[place].abandoned = true;
         match (&mut self.server, self.lines[place].client.plan.ending) {
+            (Server::Ours(_), Ending::Aborts(_)) if self.apps[place].id.is_none() => {
+                // Not open yet: there is nothing to abort.
+                self.lines[place].abandoned = false;
+                self.put(self.now + AUDIT_EVERY, What::End(index));
+            }
             (Server::Ours(ours), Ending::Aborts(_)) => {
                 ours.abort(&mut self.apps[place]);
                 self.apps[place].closed = Some(CloseReason::Reset);
@@ -591,7 +608,7 @@ impl<'a> World<'a> {
         let now = self.now;
         let line = &mut self.lines[index as usize];
         if let Ok(segment) = parse(&frame) {
-            line.ledger.on_client_sends(&segment);
+            line.ledger.on_client_sends(now, &segment);
         }
         let before = self.trace.is_some().then(|| frame.clone());
         let fate = line.up.put(now, &mut frame);

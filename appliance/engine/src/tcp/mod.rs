@@ -325,7 +325,10 @@ impl Tcp {
         if !conn.state.sends() || conn.finishing {
             return 0;
         }
-        conn.send_window().saturating_sub(conn.outstanding())
+        let room = conn.send_window().saturating_sub(conn.outstanding());
+        // A closed window takes a byte when there is none: without anything to send nothing would ask
+        // whether it has opened (RFC 9293 section 3.8.6.1), and an update that is lost would be missed.
+        room.max(u32::from(conn.outstanding() == 0))
     }
 
     /// Appends `length` bytes at `source` to the stream; false when the connection takes no more
