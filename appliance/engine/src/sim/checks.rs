@@ -267,8 +267,8 @@ pub(super) struct Ledger {
     /// From the server, and to it.
     pub(super) down: Progress,
     pub(super) up: Progress,
-    /// When a frame from the client reached the server last.
-    pub(super) heard_at: Micros,
+    /// When the client acknowledged something new, or else since when it had nothing to acknowledge.
+    pub(super) answered_at: Micros,
     /// When the server's FIN was acknowledged.
     pub(super) fin_acked_at: Option<Micros>,
     pub(super) counts: Counts,
@@ -316,7 +316,7 @@ impl Ledger {
             instant: (now, 0),
             down: Progress::new(now),
             up: Progress::new(now),
-            heard_at: now,
+            answered_at: now,
             fin_acked_at: None,
             counts: Counts::default(),
         }
@@ -326,6 +326,7 @@ impl Ledger {
     pub(super) fn on_owed(&mut self, now: Micros, bytes: i64) {
         if self.owed <= self.acked {
             self.silent_since = now;
+            self.answered_at = now;
             self.rounds = 0;
         }
         self.owed = bytes;
@@ -346,11 +347,10 @@ impl Ledger {
         }
     }
 
-    /// A frame did not arrive whole.
+    /// A frame did not arrive whole and in time.
     pub(super) fn on_lost(&mut self, now: Micros) {
         self.losses_down.at.push_back(now);
         self.losses_up.at.push_back(now);
-        self.counts.lost += 1;
         self.counts.faults += 1;
     }
 
@@ -378,7 +378,6 @@ impl Ledger {
 
     /// This has reached the server.
     pub(super) fn on_server_receives(&mut self, now: Micros, segment: &Segment) {
-        self.heard_at = now;
         if segment.flags.syn {
             self.mss = u32::from(segment.options.mss.unwrap_or(536));
             self.scale = segment.options.window_scale.unwrap_or(0);
@@ -400,6 +399,7 @@ impl Ledger {
             self.fin_acked_at.get_or_insert(now);
         }
         self.silent_since = now;
+        self.answered_at = now;
         self.rounds = 0;
         let round = self.patience.round;
         let sample = self.losses_down.on_acked(now, ack, round, &self.down);

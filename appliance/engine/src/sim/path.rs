@@ -112,7 +112,7 @@ pub enum Fate {
         again: Option<Micros>,
         /// It was damaged.
         damaged: bool,
-        /// It was held back behind later ones.
+        /// It was held back behind later ones, or overtook.
         late: bool,
     },
 }
@@ -172,9 +172,10 @@ impl Path {
             }
             at = self.start + outage.until;
         }
+        let held = self.random.hit(self.faults.reorder_ppm);
+        let late = held || at < self.last_at;
         self.last_at = self.last_at.max(at);
-        let late = self.random.hit(self.faults.reorder_ppm);
-        if late {
+        if held {
             at = at + self.faults.reorder_by;
         }
         let damaged = self.random.hit(self.faults.corrupt_ppm);

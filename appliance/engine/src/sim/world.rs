@@ -454,7 +454,7 @@ impl<'a> World<'a> {
         let whole_up = app.received == plan.up_bytes && app.finished;
         let whole_down = line.client.arrived() == plan.down_bytes();
         let whole = whole_up && whole_down;
-        let unheard = now.since(line.ledger.heard_at) >= GIVE_UP;
+        let unheard = now.since(line.ledger.answered_at) >= GIVE_UP;
         let waited = line.ledger.fin_acked_at.is_some_and(|at| now.since(at) >= FIN_WAIT);
         let vanished = matches!(plan.ending, Ending::Vanishes(_));
         match reason {
@@ -484,10 +484,10 @@ impl<'a> World<'a> {
                 let arrived = line.client.arrived();
                 let what = format!(
                     "closed ({reason:?}) with {} of {up} bytes up (FIN: {}) and {arrived} of {down} \
-                     bytes down; heard {} ms ago",
+                     bytes down; answered {} ms ago",
                     app.received,
                     app.finished,
-                    now.since(line.ledger.heard_at).0 / 1_000
+                    now.since(line.ledger.answered_at).0 / 1_000
                 );
                 Err(self.violation(client, what))
             }
@@ -741,10 +741,14 @@ fn line(plan: &Plan, index: u32, start: Micros, random: &mut Random) -> Line {
 
 fn account(ledger: &mut Ledger, now: Micros, fate: Fate) {
     match fate {
-        Fate::Lost(_) | Fate::Arrives { damaged: true, .. } => ledger.on_lost(now),
-        Fate::Arrives { late, again, .. } => {
-            ledger.counts.faults += u64::from(late) + u64::from(again.is_some());
+        Fate::Lost(_) | Fate::Arrives { damaged: true, .. } => {
+            ledger.counts.lost += 1;
+            ledger.on_lost(now);
         }
+        // What comes late may as well be lost: PAWS drops it if something newer was in order (RFC 7323
+        // section 5.3), and smoltcp drops data whose acknowledgment is old.
+        Fate::Arrives { late: true, .. } => ledger.on_lost(now),
+        Fate::Arrives { again, .. } => ledger.counts.faults += u64::from(again.is_some()),
     }
 }
 
