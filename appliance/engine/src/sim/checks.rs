@@ -71,7 +71,11 @@ impl Patience {
     fn on_sample(&mut self, sample: Micros) {
         self.spike_age += 1;
         if sample > self.spike || self.spike_age > SPIKE_AGE_MAX {
-            self.spike = if sample > self.round { sample } else { Micros(0) };
+            self.spike = if sample > self.round {
+                sample
+            } else {
+                Micros(0)
+            };
             self.spike_age = 0;
         }
     }
@@ -476,20 +480,30 @@ impl Ledger {
         let ack = i64::from(segment.ack.since(irs + 1));
         let edge = ack + i64::from(u32::from(segment.window) << self.our_scale);
         if ack < self.ack {
-            return Err(format!("its acknowledgment goes back from {} to {ack}", self.ack));
+            return Err(format!(
+                "its acknowledgment goes back from {} to {ack}",
+                self.ack
+            ));
         }
         if ack > self.client_sent {
             let sent = self.client_sent;
-            return Err(format!("it acknowledges {ack}, and the client has sent {sent}"));
+            return Err(format!(
+                "it acknowledges {ack}, and the client has sent {sent}"
+            ));
         }
         // Rounding to the scale may take a little away.
         if edge + (1 << self.our_scale) <= self.our_edge {
-            return Err(format!("its window shrinks from {} to {edge}", self.our_edge));
+            return Err(format!(
+                "its window shrinks from {} to {edge}",
+                self.our_edge
+            ));
         }
         for (from, to) in segment.options.sacks.iter().flatten() {
             let (from, to) = (i64::from(from.since(irs + 1)), i64::from(to.since(irs + 1)));
             if from >= to || to > self.client_sent {
-                return Err(format!("a SACK block {from} to {to} of what was never sent"));
+                return Err(format!(
+                    "a SACK block {from} to {to} of what was never sent"
+                ));
             }
         }
         self.ack = ack;
@@ -508,7 +522,10 @@ impl Ledger {
         let end = position + bytes;
         let size = payload.len() + options_bytes(&segment.options);
         if size > self.mss as usize {
-            return Err(format!("{size} bytes in a segment, and MSS is {}", self.mss));
+            return Err(format!(
+                "{size} bytes in a segment, and MSS is {}",
+                self.mss
+            ));
         }
         if position > self.sent + i64::from(self.fin_at.is_some()) || position < 0 {
             return Err(format!("bytes from {position} on, after {}", self.sent));

@@ -258,7 +258,9 @@ impl Client {
     fn stalled_until(&self, now: Micros) -> Option<Micros> {
         let since = now.since(self.start);
         let stalls = &self.plan.reading.stalls;
-        let stall = stalls.iter().find(|(from, to)| *from <= since && since < *to);
+        let stall = stalls
+            .iter()
+            .find(|(from, to)| *from <= since && since < *to);
         stall.map(|&(_, to)| self.start + to)
     }
 

@@ -100,7 +100,11 @@ pub(super) fn interface(nic: &mut Nic, address: IpAddr, seed: u64) -> Interface 
 }
 
 /// A socket with buffers of `buffer` bytes.
-pub(super) fn socket(buffer: usize, timestamps: bool, ack_delay: Option<Micros>) -> Socket<'static> {
+pub(super) fn socket(
+    buffer: usize,
+    timestamps: bool,
+    ack_delay: Option<Micros>,
+) -> Socket<'static> {
     let bytes = || SocketBuffer::new(vec![0; buffer]);
     let mut socket = Socket::new(bytes(), bytes());
     socket.set_nagle_enabled(false);
@@ -154,7 +158,12 @@ impl std::fmt::Debug for Foreign {
 
 impl Foreign {
     /// A client at `local` that will connect to `remote`.
-    pub(super) fn new(settings: &Settings, local: SocketAddr, remote: SocketAddr, client: u32) -> Foreign {
+    pub(super) fn new(
+        settings: &Settings,
+        local: SocketAddr,
+        remote: SocketAddr,
+        client: u32,
+    ) -> Foreign {
         let mut nic = Nic {
             mtu: settings.mtu,
             ..Nic::default()
@@ -244,7 +253,9 @@ impl Foreign {
         while taken + now_taken < written {
             let position = taken + now_taken;
             let filled = socket.send(|room| {
-                let count = room.len().min(usize::try_from(written - position).unwrap_or(0));
+                let count = room
+                    .len()
+                    .min(usize::try_from(written - position).unwrap_or(0));
                 up.fill(position, &mut room[..count]);
                 (count, count)
             });

@@ -112,7 +112,13 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// A client at `flow.local` that will connect to `flow.remote`.
-    pub(super) fn new(habits: Habits, flow: Flow, link: Link, client: u32, random: Random) -> Receiver {
+    pub(super) fn new(
+        habits: Habits,
+        flow: Flow,
+        link: Link,
+        client: u32,
+        random: Random,
+    ) -> Receiver {
         Receiver {
             flow,
             link,
@@ -224,7 +230,9 @@ impl Receiver {
         let ack = from(self.una, segment.ack, Seq(self.habits.iss) + 1);
         let sent = self.sent;
         if ack > signed(sent) {
-            self.complain(|| format!("it acknowledges up to {ack}, and {sent} is all that was sent"));
+            self.complain(|| {
+                format!("it acknowledges up to {ack}, and {sent} is all that was sent")
+            });
             return;
         }
         let window = u64::from(segment.window) << self.their_scale;
@@ -254,9 +262,7 @@ impl Receiver {
     }
 
     fn take_payload(&mut self, now: Micros, frame: &[u8], segment: &Segment, position: i64) {
-        let payload = frame
-            .get(segment.payload_at.clone())
-            .unwrap_or_default();
+        let payload = frame.get(segment.payload_at.clone()).unwrap_or_default();
         if payload.is_empty() {
             return;
         }
@@ -274,7 +280,12 @@ impl Receiver {
         }
         let first = unsigned(position);
         let end = unsigned(end).min(self.edge);
-        if end <= self.next || self.early.iter().any(|&(from, to)| from <= first && end <= to) {
+        if end <= self.next
+            || self
+                .early
+                .iter()
+                .any(|&(from, to)| from <= first && end <= to)
+        {
             if end > first {
                 self.twice = Some((first, end));
             }

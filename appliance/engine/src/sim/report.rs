@@ -32,7 +32,10 @@ impl Latency {
         let at = |permille: usize| {
             // Nearest rank.
             let rank = (sorted.len() * permille).div_ceil(1_000);
-            sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+            sorted
+                .get(rank.saturating_sub(1))
+                .copied()
+                .unwrap_or_default()
         };
         Latency {
             count: sorted.len(),

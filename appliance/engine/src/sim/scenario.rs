@@ -325,9 +325,7 @@ fn habits(random: &mut Random, buffer: u32) -> Habits {
         scale: random.pick(&[None, Some(0), Some(2), Some(7)]),
         sack: random.hit(850_000),
         dsack: random.hit(700_000),
-        timestamp: random
-            .hit(700_000)
-            .then(|| near_wrap(random, 20_000)),
+        timestamp: random.hit(700_000).then(|| near_wrap(random, 20_000)),
         iss: near_wrap(random, 50_000),
         ack_every: random.pick(&[1, 2, 2, 2]),
         renege_ppm: 0,

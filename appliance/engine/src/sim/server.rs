@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::metrics::counters::Counters;
-use crate::port::memory::MemoryPort;
 use crate::port::FRAME_BYTES_MAX;
+use crate::port::memory::MemoryPort;
 use crate::sim::content::Content;
 use crate::tcp::{CloseReason, Config, Receipt, Sent, Source, Tcp, Verdict};
 use crate::units::{ConnId, Micros};

@@ -42,7 +42,12 @@ pub(super) fn line(
                 (flags.psh, 'P'),
                 (flags.ack, '.'),
             ];
-            text.extend(letters.iter().filter(|(set, _)| *set).map(|(_, letter)| *letter));
+            text.extend(
+                letters
+                    .iter()
+                    .filter(|(set, _)| *set)
+                    .map(|(_, letter)| *letter),
+            );
             let relative = |seq: Seq, base: Option<Seq>| match base {
                 Some(base) => i64::from(seq.since(base)),
                 None => i64::from(seq.0),
@@ -73,7 +78,11 @@ pub(super) fn line(
             again,
             ..
         } => {
-            for (is, word) in [(damaged, " DAMAGED"), (late, " LATE"), (again.is_some(), " TWICE")] {
+            for (is, word) in [
+                (damaged, " DAMAGED"),
+                (late, " LATE"),
+                (again.is_some(), " TWICE"),
+            ] {
                 if is {
                     text.push_str(word);
                 }

@@ -290,7 +290,7 @@ impl<'a> World<'a> {
 
     fn on(&mut self, what: What) -> Result<(), Violation> {
         match what {
-            What::ToServer(index, frame) => self.to_server(index, &frame),
+            What::ToServer(index, frame) => self.reach_server(index, &frame),
             What::ToClient(index, frame) => {
                 let line = &mut self.lines[index as usize];
                 if !line.client.silent {
@@ -330,7 +330,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn to_server(&mut self, index: u32, frame: &[u8]) {
+    fn reach_server(&mut self, index: u32, frame: &[u8]) {
         self.server_due = true;
         self.heard.push(index);
         self.frames_waiting += 1;
@@ -352,7 +352,7 @@ impl<'a> World<'a> {
             Server::Baseline(baseline) => baseline.turn(now, &mut self.apps, &mut frames),
         }
         for frame in frames.drain(..) {
-            self.from_server(frame)?;
+            self.leave_server(frame)?;
         }
         self.frames = frames;
         self.frames_waiting = 0;
@@ -455,7 +455,10 @@ impl<'a> World<'a> {
         let whole_down = line.client.arrived() == plan.down_bytes();
         let whole = whole_up && whole_down;
         let unheard = now.since(line.ledger.answered_at) >= GIVE_UP;
-        let waited = line.ledger.fin_acked_at.is_some_and(|at| now.since(at) >= FIN_WAIT);
+        let waited = line
+            .ledger
+            .fin_acked_at
+            .is_some_and(|at| now.since(at) >= FIN_WAIT);
         let vanished = matches!(plan.ending, Ending::Vanishes(_));
         match reason {
             CloseReason::Finished if whole => {
@@ -598,13 +601,13 @@ impl<'a> World<'a> {
             self.put(at, What::Client(index));
         }
         for frame in frames.drain(..) {
-            self.from_client(index, frame);
+            self.leave_client(index, frame);
         }
         self.frames = frames;
         self.after_turn(index as usize)
     }
 
-    fn from_client(&mut self, index: u32, mut frame: Vec<u8>) {
+    fn leave_client(&mut self, index: u32, mut frame: Vec<u8>) {
         let now = self.now;
         let line = &mut self.lines[index as usize];
         if let Ok(segment) = parse(&frame) {
@@ -622,7 +625,7 @@ impl<'a> World<'a> {
         self.travel(fate, frame, |frame| What::ToServer(index, frame));
     }
 
-    fn from_server(&mut self, mut frame: Vec<u8>) -> Result<(), Violation> {
+    fn leave_server(&mut self, mut frame: Vec<u8>) -> Result<(), Violation> {
         let now = self.now;
         let segment = match parse(&frame) {
             Ok(segment) => segment,
