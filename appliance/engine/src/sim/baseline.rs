@@ -57,7 +57,7 @@ impl Baseline {
     /// Takes a frame.
     pub(super) fn receive(&mut self, now: Micros, frame: &[u8]) {
         let Ok(segment) = parse(frame) else { return };
-        let Some(client) = client_at(segment.flow.remote) else {
+        let Some(client) = client_at(segment.flow.remote.into()) else {
             return;
         };
         set_clock(now);

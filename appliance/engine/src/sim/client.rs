@@ -139,8 +139,8 @@ impl Client {
             }
             Kind::Own(habits) => {
                 let flow = Flow {
-                    local,
-                    remote: SERVER,
+                    local: local.into(),
+                    remote: SERVER.into(),
                 };
                 let receiver = Receiver::new(habits.clone(), flow, LINK, index, random);
                 Stack::Own(Box::new(receiver))

@@ -32,8 +32,7 @@ const KINDS: &[(&str, u64)] = &[
     ("wrap", 5),
     ("chaos", 12),
     ("crowd", 1),
-    // Not drawn yet: nothing finds a black hole (RFC 4821), so the stream stops at it.
-    ("black-hole", 0),
+    ("black-hole", 3),
     ("mobile", 0),
 ];
 
@@ -192,6 +191,8 @@ fn build(name: &'static str, seed: u64, random: &mut Random) -> Scenario {
             up.outages.clone_from(&outages);
             down.outages = outages;
         }
+        // The server's hole to find; the clients do not look for one.
+        up.mtu = 0;
         plan.up = up;
         plan.down = down;
         if name == "crowd" {

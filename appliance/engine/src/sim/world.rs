@@ -38,6 +38,9 @@ const ROUNDS_MAX: u32 = 10_000;
 const GIVE_UP: Micros = Micros::from_secs(100);
 const FIN_WAIT: Micros = Micros::from_secs(60);
 
+/// How long the server may take to send what is left once it has finished.
+const CLOSING_MAX: Micros = Micros::from_secs(120);
+
 /// A vanished player has to be gone by then: ten timeouts of a minute, and some.
 const VANISHED_MAX: Micros = Micros::from_secs(900);
 
@@ -150,6 +153,8 @@ struct Line {
     /// What the heap has for the client.
     wake_at: Micros,
     events_left: u64,
+    /// When the server finished.
+    finishing_at: Micros,
     started: bool,
     /// Given up by one side: streams need not be whole, time does not count.
     abandoned: bool,
@@ -431,6 +436,7 @@ impl<'a> World<'a> {
         };
         if said_all && may_finish && !app.finishing {
             app.finishing = true;
+            line.finishing_at = now;
             let owed = i64::try_from(app.written + 1).unwrap_or(0);
             line.ledger.on_owed(now, owed);
             self.touch(client);
@@ -459,6 +465,7 @@ impl<'a> World<'a> {
             .ledger
             .fin_acked_at
             .is_some_and(|at| now.since(at) >= FIN_WAIT);
+        let closes_long = app.finishing && now.since(line.finishing_at) >= CLOSING_MAX;
         let vanished = matches!(plan.ending, Ending::Vanishes(_));
         match reason {
             CloseReason::Finished if whole => {
@@ -472,7 +479,7 @@ impl<'a> World<'a> {
                 self.finish(index);
                 Ok(())
             }
-            CloseReason::TimedOut if unheard || waited && !vanished => {
+            CloseReason::TimedOut if unheard || (waited || closes_long) && !vanished => {
                 line.abandoned = true;
                 line.client.silent = true;
                 self.finish(index);
@@ -635,7 +642,7 @@ impl<'a> World<'a> {
             }
         };
         // Read from the receiving side: local is the client.
-        let Some(index) = crate::sim::server::client_at(segment.flow.local)
+        let Some(index) = crate::sim::server::client_at(segment.flow.local.into())
             .filter(|&index| (index as usize) < self.lines.len())
         else {
             return Err(self.violation(None, format!("a frame to nobody: {:?}", segment.flow)));
@@ -736,6 +743,7 @@ fn line(plan: &Plan, index: u32, start: Micros, random: &mut Random) -> Line {
         ledger: Ledger::new(start, index, patience),
         wake_at: Micros::NEVER,
         events_left: plan.events,
+        finishing_at: Micros::NEVER,
         started: false,
         abandoned: false,
         done: false,
@@ -786,8 +794,8 @@ fn start(scenario: &Scenario) -> Micros {
             vlan: None,
         },
         flow: Flow {
-            local: SERVER,
-            remote: address(0),
+            local: SERVER.into(),
+            remote: address(0).into(),
         },
         seq: Seq(0),
         ack: Seq(0),

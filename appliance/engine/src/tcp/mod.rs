@@ -178,7 +178,7 @@ pub struct Usage {
     /// Entries of the demultiplexing table.
     pub flows: usize,
     /// Half-open connections.
-    pub half_open: u32,
+    pub half_open: usize,
     /// Records in TIME-WAIT.
     pub time_wait: u32,
     /// Buffers of what came out of order.
@@ -260,7 +260,7 @@ impl Tcp {
         Usage {
             records: self.conns.count(),
             flows: self.by_flow.len(),
-            half_open: self.half_open_count,
+            half_open: self.half_open.count(),
             time_wait: self.time_wait_count,
             pieces: self.pieces.used(),
             timers: self.wheel.count(),
