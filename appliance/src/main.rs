@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     let done = match cli::parse() {
         Command::Run { config } => run(&config),
         Command::CheckConfig { file } => cli::check_config(&file),
+        Command::Simulate(asked) => cli::simulate(&asked),
         Command::Version => cli::version(),
     };
     match done {

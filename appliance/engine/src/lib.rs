@@ -41,3 +41,4 @@ pub mod memory;
 pub mod timer;
 pub mod metrics;
 pub mod units;
+pub mod sim;

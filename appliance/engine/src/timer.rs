@@ -142,6 +142,11 @@ impl Wheel {
         self.count -= 1;
     }
 
+    /// Ids that have a deadline.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// An id whose deadline has passed, forgetting the deadline. Call until it answers none.
     pub fn expire(&mut self, now: Micros) -> Option<u32> {
         let until = now.0 >> TICK_SHIFT;

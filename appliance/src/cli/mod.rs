@@ -1,10 +1,14 @@
 //! The command line.
 
+mod simulate;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+
+pub use simulate::{Simulate, simulate};
 
 /// Delivers live game events to WebSocket players over AF_XDP.
 #[derive(Debug, Parser)]
@@ -28,6 +32,8 @@ pub enum Command {
         /// Configuration file (TOML).
         file: PathBuf,
     },
+    /// Run the TCP engine against simulated networks in virtual time; docs/simulator.md.
+    Simulate(Simulate),
     /// Print the version.
     Version,
 }

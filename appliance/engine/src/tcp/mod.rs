@@ -192,6 +192,25 @@ pub enum Sent {
     Lost,
 }
 
+/// What a core's connections use of what [`Tcp::new`] took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Connection records, TIME-WAIT included.
+    pub records: usize,
+    /// Entries of the demultiplexing table.
+    pub flows: usize,
+    /// Half-open connections.
+    pub half_open: usize,
+    /// Records in TIME-WAIT.
+    pub time_wait: u32,
+    /// Buffers of what came out of order.
+    pub pieces: usize,
+    /// Records with a deadline in the wheel.
+    pub timers: usize,
+    /// Something waits to be sent.
+    pub has_ready: bool,
+}
+
 /// All connections of one core.
 #[derive(Debug)]
 pub struct Tcp {
@@ -283,6 +302,19 @@ impl Tcp {
         self.pieces.used()
     }
 
+    /// What is in use now; all of it is zero when no connection is left.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            records: self.conns.count(),
+            flows: self.by_flow.len(),
+            half_open: self.half_open.count(),
+            time_wait: self.time_wait_count,
+            pieces: self.pieces.used(),
+            timers: self.wheel.count(),
+            has_ready: self.has_ready(),
+        }
+    }
+
     /// The other end of a connection.
     pub fn remote(&self, id: ConnId) -> Option<SocketAddr> {
         self.conns.get(id).map(|conn| conn.flow.remote.into())
@@ -341,7 +373,10 @@ impl Tcp {
             return 0;
         }
         let unsent = conn::positive(conn.snd_end.since(conn.snd_nxt));
-        conn.room().saturating_sub(unsent)
+        let room = conn.room().saturating_sub(unsent);
+        // A closed window takes a byte when there is none: without anything to send nothing would ask
+        // whether it has opened (RFC 9293 section 3.8.6.1), and an update that is lost would be missed.
+        room.max(u32::from(conn.outstanding() == 0))
     }
 
     /// Appends `length` bytes at `source` to the stream; false when the connection takes no more

@@ -261,7 +261,8 @@ impl Tcp {
             conn.ack_due = AckDue::Now;
             return;
         }
-        conn.unacknowledged += 1;
+        // Many can come before there is room to answer.
+        conn.unacknowledged = conn.unacknowledged.saturating_add(1);
         if conn.unacknowledged >= ACK_EVERY {
             conn.ack_due = AckDue::Now;
         } else if conn.ack_due == AckDue::None {

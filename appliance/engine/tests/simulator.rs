@@ -1,0 +1,94 @@
+//! The simulator's seeds: a fixed set, fresh random ones, the comparison that shows what RACK-TLP is
+//! for, and that a run follows from its seed.
+//!
+//! `SIM_SEED=N` runs one (with `SIM_TRACE=1`, frame by frame), `SIM_SEEDS=N` sets how many fresh ones
+//! are drawn, `SIM_SCENARIO=NAME` a kind. The ignored `soak` runs until it is stopped.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::sim::command::{Options, simulate};
+use engine::sim::report::{Latency, compare, table};
+use engine::sim::{Scenario, run};
+
+/// Seeds every run of the tests goes through.
+const FIXED: std::ops::Range<u64> = 1..401;
+
+/// Fresh seeds a test run draws when `SIM_SEEDS` does not say.
+const FRESH: u64 = 400;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn options(seed: u64, seeds: u64) -> Options {
+    Options {
+        seed,
+        seeds,
+        scenario: std::env::var("SIM_SCENARIO").ok(),
+        trace: number("SIM_TRACE").is_some(),
+        ..Options::default()
+    }
+}
+
+fn clean(seed: u64, seeds: u64) {
+    let mut out = Vec::new();
+    let failed = simulate(&options(seed, seeds), &mut out).unwrap();
+    println!("{}", String::from_utf8_lossy(&out));
+    assert_eq!(failed, 0, "seeds that failed are listed above");
+}
+
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_micros() as u64 % 1_000_000_000_000
+}
+
+#[test]
+fn fixed_seeds_are_clean() {
+    clean(FIXED.start, FIXED.end - FIXED.start);
+}
+
+#[test]
+fn fresh_seeds_are_clean() {
+    match number("SIM_SEED") {
+        Some(seed) => clean(seed, number("SIM_SEEDS").unwrap_or(1)),
+        None => clean(fresh_seed(), number("SIM_SEEDS").unwrap_or(FRESH)),
+    }
+}
+
+#[test]
+fn a_run_follows_from_its_seed() {
+    let trace = |seed| {
+        let mut lines = Vec::new();
+        let outcome = run(&Scenario::from_seed(seed), Some(&mut lines)).unwrap();
+        (lines, outcome.latencies)
+    };
+    let (lines, latencies) = trace(11);
+    assert!(!lines.is_empty());
+    assert_eq!(trace(11), (lines, latencies));
+}
+
+#[test]
+fn without_rack_and_tail_probes_the_slowest_events_are_slower() {
+    let rows = compare(3, 50, 30).unwrap();
+    println!("{}", table(&rows));
+    let latency = |index: usize| Latency::of(&rows[index].outcome.latencies);
+    let (with, without) = (latency(0), latency(1));
+    assert_eq!(with.count, 50 * 30 * 20);
+    // 1.3: the difference is between a probe after two round trips and a timeout of 200 ms at least.
+    assert!(
+        without.p99.0 * 10 >= with.p99.0 * 13,
+        "with: {with}; without: {without}"
+    );
+}
+
+#[test]
+#[ignore = "runs until it is stopped: make soak"]
+fn soak() {
+    let mut seed = fresh_seed();
+    loop {
+        clean(seed, 500);
+        seed += 500;
+    }
+}
