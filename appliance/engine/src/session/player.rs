@@ -13,6 +13,10 @@ use crate::ws::message::Decoder;
 /// Commands of one player that may wait for the journal at once.
 pub const PENDING_MAX: u8 = 16;
 
+/// Unacknowledged echo bytes from which on no further message is read: a window's worth, so that a
+/// reader that keeps up never waits. More only fills the pool.
+pub const ECHO_BYTES_MAX: usize = 65_536;
+
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -22,6 +26,8 @@ pub enum Phase {
     Upgraded,
     /// Connect was accepted.
     Connected,
+    /// Every message is sent back (`session::echo`).
+    Echo,
     /// The last bytes are queued; nothing more is read.
     Closing,
 }
@@ -49,7 +55,8 @@ pub struct Player {
     pub decoder: Decoder,
     /// The unfinished upgrade request.
     pub input: Chain,
-    /// Commands that wait because an earlier one waits for the journal.
+    /// Commands that wait because an earlier one waits for the journal; in `Phase::Echo` the bytes
+    /// that wait for room.
     pub held: Chain,
     /// Replies: from the first byte not acknowledged to the last one not yet placed.
     pub private: Chain,
@@ -92,6 +99,15 @@ impl Player {
             user: "".into(),
             info: Box::default(),
             reason: None,
+        }
+    }
+
+    /// Whether what it sends is looked at now.
+    pub fn reads(&self) -> bool {
+        match self.phase {
+            Phase::Request | Phase::Upgraded | Phase::Connected => true,
+            Phase::Echo => self.private.len() <= ECHO_BYTES_MAX,
+            Phase::Closing => false,
         }
     }
 

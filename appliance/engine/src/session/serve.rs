@@ -27,6 +27,10 @@ impl Sessions {
             }
             return;
         }
+        if player.phase == Phase::Echo {
+            // Its bound is on what is read, not on what is behind.
+            return;
+        }
         if player.unplaced() > 0 {
             return self.judge_lag(road, id);
         }
@@ -78,6 +82,12 @@ impl Sessions {
             });
             self.chunks.drop_to(&mut player.private, kept);
         }
+        if player.phase == Phase::Echo {
+            self.resume_echo(road, id);
+        }
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if player.unplaced() > 0 || Self::has_news(road, player.subscriptions) {
             self.touch(id);
         }
