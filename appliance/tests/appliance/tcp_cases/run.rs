@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -191,23 +191,19 @@ fn words(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// Compares with the page in `docs/`, or writes it when `UPDATE_DOCS` is set.
-pub fn assert_page(page: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tcp-cases.md");
-    if env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&file, page).unwrap();
-    }
-    let there = std::fs::read_to_string(&file).unwrap_or_default();
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tcp-cases.md")
+}
+
+/// Writes the page to `docs/`.
+pub fn write_page(page: &str) {
+    std::fs::write(file(), page).unwrap();
+}
+
+/// Compares the page with the one in `docs/`.
+pub fn compare_page(page: &str) {
+    let there = std::fs::read_to_string(file()).unwrap_or_default();
     let (fresh, there) = (words(page), words(&there));
-    assert_eq!(
-        fresh.len(),
-        there.len(),
-        "docs/tcp-cases.md has other rows; UPDATE_DOCS=1 writes it"
-    );
-    for (fresh, there) in fresh.iter().zip(there) {
-        assert_eq!(
-            *fresh, there,
-            "docs/tcp-cases.md is not fresh; UPDATE_DOCS=1 writes it"
-        );
-    }
+    let remedy = "docs/tcp-cases.md is not fresh; UPDATE_DOCS=1 writes it";
+    assert_eq!(fresh, there, "{remedy}");
 }

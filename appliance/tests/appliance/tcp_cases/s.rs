@@ -319,19 +319,26 @@ pub fn s09(net: &Net) -> Outcome {
 
 /// RFC 8985 7.
 pub fn s10(net: &Net) -> Outcome {
+    let mut conn = Conn::echo(net, &SACK)?;
+    conn.drain(ms(60))?;
     let payload = ws::pattern(7000);
-    let (mut conn, flight) = first_flight(net, &SACK, &payload)?;
-    let (last, before) = flight.split_last().ok_or("nothing was sent")?;
-    before.iter().for_each(|seg| conn.take(seg));
-    conn.ack();
-    let start = Instant::now();
+    let end = conn
+        .rcv
+        .wrapping_add(ws::unmasked(0x82, &payload).len() as u32);
+    conn.put(&ws::message(&payload));
+    // All but the last segment are acknowledged as they come.
+    let mut lost = None;
     loop {
-        let left = PATIENCE.saturating_sub(start.elapsed());
-        let seg = conn.peek(left)?.ok_or("never sent again")?;
-        if seg.len() > 0 && seg.end() == last.end() {
-            let took = start.elapsed().as_millis();
-            conn.abort();
-            return Ok(format!("after {took} ms"));
+        let seg = conn.peer.receive_at(PATIENCE)?;
+        let (at, seg) = seg.ok_or("never sent again")?;
+        match lost {
+            _ if seg.len() == 0 || seg.end() != end => conn.take(&seg),
+            None => lost = Some(at),
+            Some(lost) => {
+                conn.abort();
+                let took = at.duration_since(lost).as_millis();
+                return Ok(format!("after {took} ms"));
+            }
         }
     }
 }
