@@ -637,3 +637,25 @@ fn echo_pushes_back_and_cuts_nobody() {
     world.hang_up(other);
     assert_nothing_is_held(&mut world);
 }
+
+/// RFC 9293 3.8.6.1: the window closed with nothing in flight; the update that opens it is lost.
+#[test]
+fn what_waits_for_a_closed_window_probes_it() {
+    let mut world = echo_world();
+    let player = world.echo();
+    world.players[player].reads = false;
+    // Fills the player's 32 KiB to the last byte.
+    world.send_frame(player, 0x82, &[7; 32_764]);
+    world.run(50);
+    world.send_frame(player, 0x89, b"late");
+    world.run(20);
+    world.players[player].reads = true;
+    world.loss_percent = 100;
+    world.run(3);
+    world.loss_percent = 0;
+    assert_eq!(world.echoed(player).len(), 1);
+    world.run(2_000);
+    assert_eq!(world.echoed(player), [(0x8a, b"late".to_vec())]);
+    world.hang_up(player);
+    assert_nothing_is_held(&mut world);
+}

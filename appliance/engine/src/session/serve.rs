@@ -3,7 +3,8 @@
 //!
 //! Bytes are placed only while TCP could send some of them now, and always up to the end of a frame,
 //! so that bytes of two sources never mix inside a frame. Whoever has no window keeps its cursors
-//! where they are and takes one longer run later.
+//! where they are and takes one longer run later; but when TCP holds nothing at all, it is given
+//! something, because only who has bytes to send asks whether a closed window has opened.
 
 use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
@@ -110,7 +111,7 @@ impl Sessions {
             return;
         };
         let unplaced = player.unplaced();
-        if unplaced > 0 && road.tcp.sendable(id) > 0 {
+        if unplaced > 0 && takes(road, id) {
             let source = Source {
                 tag: PRIVATE,
                 position: u64::from(player.placed),
@@ -123,7 +124,7 @@ impl Sessions {
 
     /// Places one subscription's run up to the end of its hunt's log; false when it has to wait.
     fn place_run(&mut self, road: &mut Road<'_>, id: ConnId, index: u32) -> bool {
-        if road.tcp.sendable(id) == 0 {
+        if !takes(road, id) {
             return false;
         }
         let Some(subscription) = road.hunts.subscriptions.at(index).copied() else {
@@ -178,4 +179,10 @@ impl Sessions {
             self.disconnect(road, id, Disconnect::Slow);
         }
     }
+}
+
+/// Whether bytes may be placed now: TCP could send some, or needs some to probe a closed window with
+/// (RFC 9293 section 3.8.6.1).
+fn takes(road: &Road<'_>, id: ConnId) -> bool {
+    road.tcp.sendable(id) > 0 || road.tcp.outstanding(id) == 0
 }
