@@ -27,7 +27,7 @@ fn ours() -> Vec<Ran> {
         };
         thread::spawn(ask).join().unwrap()
     };
-    let net = Net::open(&world, "cluecast", Some(Box::new(census)));
+    let net = Net::open(&world, Some(Box::new(census)));
     run::run(&net)
 }
 

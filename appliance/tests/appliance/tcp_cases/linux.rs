@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 
 use super::net::Net;
 use super::ws;
@@ -22,6 +22,8 @@ const REQUEST_BYTES_MAX: usize = 4096;
 /// Serves until the process ends; gives the count of open connections.
 pub fn serve(address: &str) -> Arc<AtomicU64> {
     let listener = TcpListener::bind(address).unwrap();
+    // The library's 128 are too few when hundreds connect at once.
+    listen(&listener, Backlog::new(4096).unwrap()).unwrap();
     let open = Arc::new(AtomicU64::new(0));
     let count = open.clone();
     thread::spawn(move || {
@@ -109,5 +111,5 @@ pub fn open(world: &World) -> Net {
     ));
     let count = serve("10.9.0.1:8000");
     let census = move || count.load(Ordering::Relaxed);
-    Net::open(world, "Linux", Some(Box::new(census)))
+    Net::open(world, Some(Box::new(census)))
 }

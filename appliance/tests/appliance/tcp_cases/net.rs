@@ -50,7 +50,6 @@ pub type Census = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// One server and the wire to it.
 pub struct Net {
-    pub name: &'static str,
     player: String,
     server_mac: [u8; 6],
     socket: Arc<OwnedFd>,
@@ -64,7 +63,7 @@ pub struct Net {
 
 impl Net {
     /// Opens the raw side of `world`, whose server side gets its routes.
-    pub fn open(world: &World, name: &'static str, census: Option<Census>) -> Net {
+    pub fn open(world: &World, census: Option<Census>) -> Net {
         let a = &world.appliance;
         let mac = MAC.map(|byte| format!("{byte:02x}")).join(":");
         for line in [
@@ -80,7 +79,6 @@ impl Net {
             thread::spawn(move || receive(&socket, &routes, &stop))
         };
         Net {
-            name,
             player: world.player.clone(),
             server_mac: world.address(a, "game"),
             socket,

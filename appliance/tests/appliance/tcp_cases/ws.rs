@@ -24,11 +24,6 @@ pub fn close() -> Vec<u8> {
     masked(0x88, &[0x03, 0xe8])
 }
 
-/// Bytes before the payload of a client's message.
-pub fn header_len(payload: usize) -> usize {
-    length(payload).len() + 1 + MASK.len()
-}
-
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     frame.extend(length(payload.len()));
