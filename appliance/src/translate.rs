@@ -55,6 +55,7 @@ pub fn rules(config: &Config) -> Rules {
     Rules {
         version: VERSION,
         path: PATH.to_owned(),
+        echo: config.debug.echo,
         allowed_origins: client.allowed_origins.clone(),
         anonymous: client.anonymous,
         ping_interval: seconds(client.ping_interval_s),

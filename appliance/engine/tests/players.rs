@@ -6,7 +6,7 @@ mod world;
 
 use engine::metrics::catalog::Metric;
 use engine::units::Micros;
-use world::{Setup, UPGRADE, World};
+use world::{Setup, UPGRADE, World, masked};
 
 /// Everything a connection takes is given back once the players are gone.
 #[track_caller]
@@ -533,4 +533,129 @@ fn a_clock_that_jumps_far_breaks_nothing() {
     world.publish("hunt", "1");
     world.run(20);
     assert_eq!(world.offsets(player), [1]);
+}
+
+fn echo_world() -> World {
+    let mut setup = Setup::default();
+    setup.rules.echo = true;
+    World::with(setup)
+}
+
+#[test]
+fn the_echo_endpoint_is_unknown_unless_switched_on() {
+    let mut world = World::new();
+    let player = world.echo();
+    assert!(world.text(player).starts_with("HTTP/1.1 404 "));
+    assert_eq!(world.count(Metric::WsUpgradeRefused), 1);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn every_message_is_echoed_fragmented_ones_as_one() {
+    let mut world = echo_world();
+    let player = world.echo();
+    let long: Vec<u8> = (0..50_000u32).map(|n| n as u8).collect();
+    world.send_frame(player, 0x81, b"text");
+    world.send_frame(player, 0x82, &long);
+    world.send_frame(player, 0x01, b"frag");
+    world.send_frame(player, 0x89, b"ping");
+    world.send_frame(player, 0x80, b"ments");
+    world.send_frame(player, 0x82, b"");
+    world.run(50);
+    let expected = [
+        (0x81, b"text".to_vec()),
+        (0x82, long),
+        (0x8a, b"ping".to_vec()),
+        (0x81, b"fragments".to_vec()),
+        (0x82, Vec::new()),
+    ];
+    assert_eq!(world.echoed(player), expected);
+    // RFC 6455 5.5.1: the same code back, then TCP is closed by us (7.1.1).
+    world.send_frame(player, 0x88, &4000_u16.to_be_bytes());
+    world.run(50);
+    assert_eq!(world.echoed(player), [(0x88, vec![0x0f, 0xa0])]);
+    assert!(!world.is_open(player));
+    world.hang_up(player);
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn who_breaks_the_rules_on_the_echo_endpoint_is_closed() {
+    let mut world = echo_world();
+    for (first, payload, code) in [
+        (0x83, &b"reserved"[..], 1002_u16),
+        (0x81, b"\xff\xfe", 1007),
+    ] {
+        let player = world.echo();
+        world.send_frame(player, first, payload);
+        world.run(20);
+        let frames = world.echoed(player);
+        assert_eq!(frames[0].0, 0x88);
+        assert_eq!(frames[0].1[..2], code.to_be_bytes());
+        world.hang_up(player);
+    }
+    assert_nothing_is_held(&mut world);
+}
+
+/// Whoever does not read is not read from, and loses nothing.
+#[test]
+fn echo_pushes_back_and_cuts_nobody() {
+    const MESSAGES: u32 = 300;
+    let mut world = echo_world();
+    let (player, other) = (world.echo(), world.echo());
+    world.players[player].reads = false;
+    let mut sent: Vec<u8> = Vec::new();
+    let mut chunks_most = 0;
+    for n in 0..MESSAGES {
+        let payload = vec![n as u8; 3_000];
+        sent.extend(masked(0x82, &payload));
+    }
+    let mut at = 0;
+    for _ in 0..2_000 {
+        at += world.offer(player, &sent[at..]);
+        world.step();
+        chunks_most = chunks_most.max(world.core.sessions_held().1);
+    }
+    assert!(at < sent.len() / 2, "{at} of {} were taken", sent.len());
+    // One window held, one echo and a message over the bound.
+    assert!(chunks_most < 150, "{chunks_most} chunks");
+    world.send_frame(other, 0x81, b"meanwhile");
+    world.run(20);
+    assert_eq!(world.echoed(other), [(0x81, b"meanwhile".to_vec())]);
+    world.players[player].reads = true;
+    for _ in 0..5_000 {
+        at += world.offer(player, &sent[at..]);
+        world.step();
+    }
+    let echoed = world.echoed(player);
+    assert_eq!(echoed.len(), MESSAGES as usize);
+    for (n, frame) in echoed.iter().enumerate() {
+        assert_eq!(*frame, (0x82, vec![n as u8; 3_000]));
+    }
+    assert_eq!(world.count(Metric::SessionSlow), 0);
+    world.hang_up(player);
+    world.hang_up(other);
+    assert_nothing_is_held(&mut world);
+}
+
+/// RFC 9293 3.8.6.1: the window closed with nothing in flight; the update that opens it is lost.
+#[test]
+fn what_waits_for_a_closed_window_probes_it() {
+    let mut world = echo_world();
+    let player = world.echo();
+    world.players[player].reads = false;
+    // Fills the player's 32 KiB to the last byte.
+    world.send_frame(player, 0x82, &[7; 32_764]);
+    world.run(50);
+    world.send_frame(player, 0x89, b"late");
+    world.run(20);
+    world.players[player].reads = true;
+    world.loss_percent = 100;
+    world.run(3);
+    world.loss_percent = 0;
+    assert_eq!(world.echoed(player).len(), 1);
+    world.run(2_000);
+    assert_eq!(world.echoed(player), [(0x8a, b"late".to_vec())]);
+    world.hang_up(player);
+    assert_nothing_is_held(&mut world);
 }

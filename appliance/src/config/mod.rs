@@ -47,6 +47,8 @@ pub struct Config {
     pub statsd: Option<Statsd>,
     /// Logging.
     pub log: Log,
+    /// Endpoints of tests.
+    pub debug: Debugging,
 }
 
 /// `[game]`.
@@ -259,6 +261,14 @@ pub struct Statsd {
 pub struct Log {
     /// Least severe level written.
     pub level: Level,
+}
+
+/// `[debug]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Debugging {
+    /// `/debug/echo` sends every message back.
+    pub echo: bool,
 }
 
 /// Severity.

@@ -15,10 +15,12 @@
 mod world;
 
 mod running;
+mod tcp_cases;
 mod player;
 
 mod api;
 mod bad_input;
+mod black_box;
 mod drain;
 mod export;
 mod first_light;

@@ -54,6 +54,8 @@ impl Sessions {
             }
             Phase::Upgraded => self.disconnect(road, id, Disconnect::Stale),
             Phase::Closing => self.cut(road, id),
+            // Has no deadline.
+            Phase::Echo => {}
             Phase::Connected if player.expires <= road.now => {
                 self.disconnect(road, id, Disconnect::ConnectionExpired);
             }

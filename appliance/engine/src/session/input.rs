@@ -4,10 +4,10 @@ use crate::metrics::catalog::Metric;
 use crate::session::codes::Disconnect;
 use crate::session::player::Phase;
 use crate::session::{Road, Sessions};
-use crate::units::ConnId;
+use crate::units::{ConnId, Micros};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::message::{Failure, Received};
-use crate::ws::upgrade::{self, Policy, REQUEST_BYTES_MAX, Upgrade};
+use crate::ws::upgrade::{self, Endpoint, Policy, REQUEST_BYTES_MAX, Upgrade};
 
 impl Sessions {
     /// New bytes of the stream, in order. Writable, because they are unmasked in place.
@@ -17,7 +17,8 @@ impl Sessions {
         };
         match player.phase {
             Phase::Request => self.on_request(road, id, bytes),
-            Phase::Upgraded | Phase::Connected => self.on_frames(road, id, bytes),
+            Phase::Upgraded | Phase::Connected => _ = self.on_frames(road, id, bytes),
+            Phase::Echo => self.on_echo_data(road, id, bytes),
             Phase::Closing => {}
         }
     }
@@ -55,6 +56,7 @@ impl Sessions {
     fn on_request_bytes(&mut self, road: &mut Road<'_>, id: ConnId, request: &[u8]) -> usize {
         let policy = Policy {
             path: &self.rules.path,
+            echo: self.rules.echo,
             allowed_origins: &self.rules.allowed_origins,
         };
         self.framed.clear();
@@ -69,11 +71,16 @@ impl Sessions {
                 }
                 request.len()
             }
-            Upgrade::Accepted { consumed, .. } if !self.draining => {
+            Upgrade::Accepted {
+                consumed, endpoint, ..
+            } if !self.draining => {
                 self.counters.inc(Metric::WsUpgrades);
-                let deadline = road.now + self.rules.connect_timeout;
+                let (phase, deadline) = match endpoint {
+                    Endpoint::Players => (Phase::Upgraded, road.now + self.rules.connect_timeout),
+                    Endpoint::Echo => (Phase::Echo, Micros::NEVER),
+                };
                 if let Some(player) = self.player(id) {
-                    player.phase = Phase::Upgraded;
+                    player.phase = phase;
                     player.deadline = deadline;
                 }
                 self.wheel.schedule(id.slot, deadline);
@@ -103,17 +110,27 @@ impl Sessions {
         0
     }
 
-    /// WebSocket frames, cut anywhere.
-    fn on_frames(&mut self, road: &mut Road<'_>, id: ConnId, mut bytes: &mut [u8]) {
+    /// WebSocket frames, cut anywhere; gives the bytes used, fewer than all when no more is read
+    /// now.
+    pub(super) fn on_frames(
+        &mut self,
+        road: &mut Road<'_>,
+        id: ConnId,
+        mut bytes: &mut [u8],
+    ) -> usize {
+        let count = bytes.len();
         let Some(player) = self.player(id) else {
-            return;
+            return count;
         };
+        let echoes = player.phase == Phase::Echo;
         let mut decoder = std::mem::take(&mut player.decoder);
         let mut whole = std::mem::take(&mut self.scratch);
         let message_bytes_max = self.rules.message_bytes_max;
         loop {
             match decoder.receive(&mut bytes, &mut self.chunks, message_bytes_max, &mut whole) {
                 Received::NeedMore => break,
+                Received::Text(text) if echoes => self.echo(road, id, Opcode::Text, text),
+                Received::Binary(bytes) if echoes => self.echo(road, id, Opcode::Binary, bytes),
                 Received::Text(text) => self.on_text(road, id, text),
                 Received::Binary(_) => {
                     self.disconnect(road, id, Disconnect::InappropriateProtocol);
@@ -128,7 +145,7 @@ impl Sessions {
                 Received::Failed(failure) => self.on_failure(road, id, failure),
             }
             match self.player(id) {
-                Some(player) if player.phase != Phase::Closing => {}
+                Some(player) if player.reads() => {}
                 _ => break,
             }
         }
@@ -137,6 +154,7 @@ impl Sessions {
             Some(player) if player.phase != Phase::Closing => player.decoder = decoder,
             _ => decoder.clear(&mut self.chunks),
         }
+        count - bytes.len()
     }
 
     fn on_failure(&mut self, road: &mut Road<'_>, id: ConnId, failure: Failure) {

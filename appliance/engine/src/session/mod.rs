@@ -24,6 +24,7 @@ mod input;
 mod command;
 mod answer;
 mod serve;
+mod echo;
 mod deadline;
 
 use crate::hunt::Hunts;
@@ -337,7 +338,7 @@ impl Sessions {
         match player.phase {
             Phase::Closing => return,
             Phase::Request => return self.cut(road, id),
-            Phase::Upgraded | Phase::Connected => {}
+            Phase::Upgraded | Phase::Connected | Phase::Echo => {}
         }
         self.begin_closing(road, id);
         self.framed.clear();

@@ -12,6 +12,10 @@ use crate::ws::message::Decoder;
 /// Commands of one player that may wait for the journal at once.
 pub const PENDING_MAX: u8 = 16;
 
+/// Unacknowledged echo bytes from which on no further message is read: a window's worth, so that a
+/// reader that keeps up never waits. More only fills the pool.
+pub const ECHO_BYTES_MAX: usize = 65_536;
+
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -21,6 +25,8 @@ pub enum Phase {
     Upgraded,
     /// Connect was accepted.
     Connected,
+    /// Every message is sent back (`session::echo`).
+    Echo,
     /// The last bytes are queued; nothing more is read.
     Closing,
 }
@@ -84,6 +90,24 @@ pub struct Player {
     pub finished: bool,
     /// Commands waiting for the journal.
     pub pending: u8,
+<<<<<<< HEAD
+=======
+    /// Subscriptions held and asked for.
+    pub subscription_count: u32,
+    /// First subscription, or `NONE`.
+    pub subscriptions: u32,
+    /// What the decoder is in the middle of.
+    pub decoder: Decoder,
+    /// The unfinished upgrade request.
+    pub input: Chain,
+    /// Commands that wait because an earlier one waits for the journal; in `Phase::Echo` the bytes
+    /// that wait for room.
+    pub held: Chain,
+    /// Replies: from the first byte not acknowledged to the last one not yet placed.
+    pub private: Chain,
+    /// Stream position in `private` up to which bytes were placed into the TCP stream.
+    pub placed: u32,
+>>>>>>> cases
     /// When the next deadline of this phase is.
     pub deadline: Micros,
     /// When the connection expires; `NEVER` without expiry.
@@ -127,6 +151,7 @@ impl Player {
         }
     }
 
+<<<<<<< HEAD
     /// Its connection; `slot` is where it stands.
     pub fn id(&self, slot: u32) -> ConnId {
         ConnId {
@@ -145,6 +170,17 @@ impl Player {
         self.bearer.as_ref().map_or(&[], |bearer| &bearer.info)
     }
 
+=======
+    /// Whether what it sends is looked at now.
+    pub fn reads(&self) -> bool {
+        match self.phase {
+            Phase::Request | Phase::Upgraded | Phase::Connected => true,
+            Phase::Echo => self.private.len() <= ECHO_BYTES_MAX,
+            Phase::Closing => false,
+        }
+    }
+
+>>>>>>> cases
     /// Reply bytes not yet placed into the TCP stream.
     pub fn unplaced(&self) -> u32 {
         self.private.end().wrapping_sub(self.placed)

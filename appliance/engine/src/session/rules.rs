@@ -48,6 +48,8 @@ pub struct Rules {
     pub version: &'static str,
     /// Path of the WebSocket endpoint.
     pub path: String,
+    /// The echo endpoint exists (`ws::upgrade::ECHO_PATH`).
+    pub echo: bool,
     /// Globs of allowed `Origin` headers; empty: same host only.
     pub allowed_origins: Vec<String>,
     /// Connections without a token are accepted.

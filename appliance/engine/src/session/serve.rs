@@ -3,7 +3,8 @@
 //!
 //! Bytes are placed only while TCP could send some of them now, and always up to the end of a frame,
 //! so that bytes of two sources never mix inside a frame. Whoever has no window keeps its cursors
-//! where they are and takes one longer run later.
+//! where they are and takes one longer run later; but when TCP holds nothing at all, it is given
+//! something, because only who has bytes to send asks whether a closed window has opened.
 
 use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
@@ -25,6 +26,10 @@ impl Sessions {
                 player.finished = true;
                 road.tcp.finish(id);
             }
+            return;
+        }
+        if player.phase == Phase::Echo {
+            // Its bound is on what is read, not on what is behind.
             return;
         }
         if player.unplaced() > 0 {
@@ -78,6 +83,12 @@ impl Sessions {
             });
             self.chunks.drop_to(&mut player.private, kept);
         }
+        if player.phase == Phase::Echo {
+            self.resume_echo(road, id);
+        }
+        let Some(player) = self.player(id) else {
+            return;
+        };
         if player.unplaced() > 0 || Self::has_news(road, player.subscriptions) {
             self.touch(id);
         }

@@ -29,14 +29,19 @@ pub const RESPONSE_BYTES_MAX: usize = 512;
 /// Headers looked at in one request; more are refused with 431. Browsers send 15 to 20.
 const HEADERS_MAX: usize = 64;
 
+/// Path of the endpoint that sends every message back (`[debug] echo`).
+pub const ECHO_PATH: &str = "/debug/echo";
+
 /// What is hashed behind the client's key (RFC 6455 1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What a deployment allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy<'a> {
-    /// The one path that is served, `/connection/websocket`.
+    /// The path of the players, `/connection/websocket`.
     pub path: &'a str,
+    /// [`ECHO_PATH`] is there too; otherwise it is as unknown as any other.
+    pub echo: bool,
     /// Origins that may connect, as globs in lower case: `*` is any run of characters, `?` any
     /// one. When empty, an origin must name the host that the request is for. Requests without
     /// an `Origin` do not come from a browser's page and are always allowed.
@@ -52,6 +57,15 @@ pub enum Format {
     Protobuf,
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The client protocol.
+    Players,
+    /// Every message comes back.
+    Echo,
+}
+
 /// What became of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Upgrade {
@@ -61,6 +75,8 @@ pub enum Upgrade {
     Accepted {
         /// Bytes of the request. What lies behind them is the beginning of the WebSocket stream.
         consumed: usize,
+        /// Which path was asked for.
+        endpoint: Endpoint,
         /// Format of the messages.
         format: Format,
         /// The subprotocol named in the response, if the client offered one that we know.
@@ -106,11 +122,13 @@ pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upg
         Ok((consumed, key, offer)) => {
             emit_accepted(key, offer.subprotocol, response);
             let Offer {
+                endpoint,
                 format,
                 subprotocol,
             } = offer;
             Upgrade::Accepted {
                 consumed,
+                endpoint,
                 format,
                 subprotocol,
             }
@@ -122,9 +140,10 @@ pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upg
     }
 }
 
-/// What the client offers to speak.
+/// What the client asks for and offers to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offer {
+    endpoint: Endpoint,
     format: Format,
     subprotocol: Option<&'static str>,
 }
@@ -137,9 +156,11 @@ fn judge<'a>(
     let headers: &[httparse::Header<'a>] = request.headers;
     let target = request.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    if path != policy.path {
-        return Err(refusal(404, "not found"));
-    }
+    let endpoint = match path {
+        path if path == policy.path => Endpoint::Players,
+        ECHO_PATH if policy.echo => Endpoint::Echo,
+        _ => return Err(refusal(404, "not found")),
+    };
     if request.method != Some("GET") {
         return Err(refusal(405, "GET only"));
     }
@@ -171,17 +192,29 @@ fn judge<'a>(
     if !origin_allowed(headers, host, policy.allowed_origins) {
         return Err(refusal(403, "origin not allowed"));
     }
-    Ok((key, choose(headers, query)?))
+    Ok((key, choose(headers, query, endpoint)?))
 }
 
 /// The format: the first subprotocol in the client's list that we speak.
 ///
 /// RFC 6455 4.2.2: none is named when none was offered; browsers fail on one they did not ask for.
-fn choose(headers: &[httparse::Header<'_>], query: &str) -> Result<Offer, Refusal> {
+fn choose(
+    headers: &[httparse::Header<'_>],
+    query: &str,
+    endpoint: Endpoint,
+) -> Result<Offer, Refusal> {
     const NOT_YET: Refusal = refusal(
         400,
         "centrifuge-protobuf is not supported yet, use centrifuge-json",
     );
+    let plain = Offer {
+        endpoint,
+        format: Format::Json,
+        subprotocol: None,
+    };
+    if endpoint == Endpoint::Echo {
+        return Ok(plain);
+    }
     let asks_protobuf = |pair: &str| matches!(pair, "format=protobuf" | "cf_protocol=protobuf");
     if query.split('&').any(asks_protobuf) {
         return Err(NOT_YET);
@@ -189,17 +222,14 @@ fn choose(headers: &[httparse::Header<'_>], query: &str) -> Result<Offer, Refusa
     let offers = |name: &[u8]| tokens(headers, "sec-websocket-protocol").any(|token| token == name);
     if offers(b"centrifuge-json") {
         return Ok(Offer {
-            format: Format::Json,
             subprotocol: Some("centrifuge-json"),
+            ..plain
         });
     }
     if offers(b"centrifuge-protobuf") {
         return Err(NOT_YET);
     }
-    Ok(Offer {
-        format: Format::Json,
-        subprotocol: None,
-    })
+    Ok(plain)
 }
 
 /// Values of all headers called `name` (lower case).

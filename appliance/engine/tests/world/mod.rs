@@ -102,6 +102,8 @@ pub struct Player {
     pub answers_pings: bool,
     /// Reads its socket.
     pub reads: bool,
+    /// Frames are kept as they come, first byte and payload, instead of being understood.
+    pub frames: Option<Vec<(u8, Vec<u8>)>>,
 }
 
 /// Sizes a test may change.
@@ -130,6 +132,7 @@ impl Default for Setup {
             rules: Rules {
                 version: "cluecast test",
                 path: "/connection/websocket".to_owned(),
+                echo: false,
                 allowed_origins: Vec::new(),
                 anonymous: true,
                 ping_interval: Micros::from_secs(25),
@@ -355,6 +358,7 @@ impl World {
             pings: 0,
             answers_pings: true,
             reads: true,
+            frames: None,
         });
         self.run(3);
         self.players.len() - 1
@@ -367,6 +371,22 @@ impl World {
         self.run(3);
         assert!(self.players[player].upgraded, "{:?}", self.text(player));
         player
+    }
+
+    /// Upgrades at the echo endpoint; what comes is kept in `frames`.
+    pub fn echo(&mut self) -> usize {
+        let player = self.dial();
+        self.players[player].frames = Some(Vec::new());
+        let request = String::from_utf8(UPGRADE.to_vec()).unwrap();
+        let request = request.replace("/connection/websocket", "/debug/echo");
+        self.send_bytes(player, request.as_bytes());
+        self.run(3);
+        player
+    }
+
+    /// What came on an echo connection since the last call.
+    pub fn echoed(&mut self, player: usize) -> Vec<(u8, Vec<u8>)> {
+        std::mem::take(self.players[player].frames.as_mut().unwrap())
     }
 
     /// Upgrades and connects anonymously.
@@ -405,23 +425,14 @@ impl World {
 
     /// A masked frame with this first byte.
     pub fn send_frame(&mut self, player: usize, first: u8, payload: &[u8]) {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..=125 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-        }
-        let mask = [0x37, 0xfa, 0x21, 0x3d];
-        frame.extend_from_slice(&mask);
-        frame.extend(
-            payload
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
-        self.send_bytes(player, &frame);
+        self.send_bytes(player, &masked(first, payload));
+    }
+
+    /// Offers bytes to the player's socket once; gives how many it took.
+    pub fn offer(&mut self, player: usize, bytes: &[u8]) -> usize {
+        let handle = self.players[player].handle;
+        let socket = self.sockets.get_mut::<Socket<'_>>(handle);
+        socket.send_slice(bytes).unwrap()
     }
 
     pub fn send_bytes(&mut self, player: usize, bytes: &[u8]) {
@@ -486,6 +497,10 @@ impl World {
         }
         while let Some((first, payload, used)) = frame(&player.bytes) {
             player.bytes.drain(..used);
+            if let Some(frames) = &mut player.frames {
+                frames.push((first, payload));
+                continue;
+            }
             match first {
                 0x81 => {
                     for line in String::from_utf8(payload).unwrap().lines() {
@@ -545,6 +560,23 @@ pub fn offsets_in(message: &str) -> Vec<u64> {
         return publications.iter().filter_map(offset).collect();
     }
     offset(&value["push"]["pub"]).into_iter().collect()
+}
+
+/// A client's frame with this first byte.
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+    }
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    frame.extend_from_slice(&mask);
+    let masked = payload.iter().zip(mask.iter().cycle());
+    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 /// First byte, payload and length of the first complete frame.

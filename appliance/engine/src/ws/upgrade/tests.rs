@@ -46,6 +46,7 @@ fn ask(request: &str, allowed_origins: &[&str]) -> (Upgrade, String) {
     let mut response = Vec::with_capacity(RESPONSE_BYTES_MAX);
     let policy = Policy {
         path: PATH,
+        echo: false,
         allowed_origins: &allowed_origins,
     };
     let upgrade = receive(request.as_bytes(), &policy, &mut response);
@@ -71,6 +72,7 @@ fn the_sample_of_the_rfc() {
     let (upgrade, response) = ask(&(sample.clone() + "\u{1}frames"), &[]);
     let accepted = Upgrade::Accepted {
         consumed: sample.len(),
+        endpoint: Endpoint::Players,
         format: Format::Json,
         subprotocol: None,
     };
@@ -295,10 +297,30 @@ fn subprotocols() {
 }
 
 #[test]
+fn the_echo_endpoint_is_there_only_when_switched_on() {
+    let request = request(LINES).replace(PATH, ECHO_PATH);
+    for (echo, accepted) in [(true, true), (false, false)] {
+        let policy = Policy {
+            path: PATH,
+            echo,
+            allowed_origins: &[],
+        };
+        let upgrade = receive(request.as_bytes(), &policy, &mut Vec::new());
+        let endpoint = match upgrade {
+            Upgrade::Accepted { endpoint, .. } => Some(endpoint),
+            Upgrade::Refused { status: 404 } => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(endpoint, accepted.then_some(Endpoint::Echo));
+    }
+}
+
+#[test]
 fn a_tls_hello_is_refused_at_once() {
     let mut response = Vec::new();
     let policy = Policy {
         path: PATH,
+        echo: false,
         allowed_origins: &[],
     };
     let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc];
@@ -319,7 +341,7 @@ proptest! {
         let at = at.index(bytes.len() + 1);
         bytes.splice(at..(at + cut).min(bytes.len()), noise);
         let mut response = Vec::with_capacity(RESPONSE_BYTES_MAX);
-        let policy = Policy { path: PATH, allowed_origins: &[] };
+        let policy = Policy { path: PATH, echo: false, allowed_origins: &[] };
         match receive(&bytes, &policy, &mut response) {
             Upgrade::Incomplete => prop_assert!(response.is_empty()),
             Upgrade::Accepted { consumed, .. } => prop_assert!(consumed <= bytes.len()),

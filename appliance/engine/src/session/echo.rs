@@ -1,0 +1,89 @@
+//! The echo endpoint: every message goes back as it came, for tests of TCP and WebSocket from
+//! outside. It exists only with `[debug] echo = true`.
+//!
+//! Same road as a player's: the decoder above TCP, the private chain down. A peer that sends more
+//! than it reads is not cut: once [`ECHO_BYTES_MAX`](crate::session::player::ECHO_BYTES_MAX) bytes
+//! wait for its acknowledgement, further bytes are kept undecoded in `held` and the TCP window
+//! shrinks by as many, so `held` never passes one window. A peer that sends FIN gets what was echoed
+//! until then; what is held is dropped.
+//!
+//! There is no deadline: a connection lasts as long as its peer.
+
+use crate::metrics::catalog::Metric;
+use crate::session::player::Phase;
+use crate::session::{Road, Sessions};
+use crate::units::ConnId;
+use crate::ws::frame::{self, Opcode};
+
+/// Held bytes decoded at a time.
+const PIECE_BYTES: usize = 2048;
+
+impl Sessions {
+    /// New bytes of the stream: decoded now, or kept until there is room for their echo.
+    pub(super) fn on_echo_data(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &mut [u8]) {
+        let Some(player) = self.player(id) else {
+            return;
+        };
+        let used = match player.held.is_empty() && player.reads() {
+            true => self.on_frames(road, id, bytes),
+            false => 0,
+        };
+        let rest = bytes.get(used..).unwrap_or_default();
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+            return;
+        };
+        if rest.is_empty() || player.conn != id || player.phase != Phase::Echo {
+            return;
+        }
+        if self.chunks.append(&mut player.held, rest).is_err() {
+            self.counters.inc(Metric::SessionChunksFull);
+            return self.cut(road, id);
+        }
+        let held = u32::try_from(player.held.len()).unwrap_or(u32::MAX);
+        road.tcp.set_backlog(id, held);
+    }
+
+    /// Queues a message that goes back.
+    pub(super) fn echo(&mut self, road: &mut Road<'_>, id: ConnId, opcode: Opcode, message: &[u8]) {
+        self.counters.inc(Metric::WsMessagesIn);
+        self.framed.clear();
+        frame::append_frame(&mut self.framed, opcode, message);
+        self.queue_framed(road, id);
+    }
+
+    /// Acknowledgements made room: decodes what was held.
+    pub(super) fn resume_echo(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let mut piece = [0; PIECE_BYTES];
+        loop {
+            let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+                return;
+            };
+            if player.conn != id || player.phase != Phase::Echo {
+                return;
+            }
+            if player.held.is_empty() || !player.reads() {
+                break;
+            }
+            let count = player.held.len().min(PIECE_BYTES);
+            let start = player.held.start();
+            let Some(bytes) = piece.get_mut(..count) else {
+                return;
+            };
+            self.chunks.read(&player.held, start, bytes);
+            let used = self.on_frames(road, id, bytes);
+            let used = u32::try_from(used).unwrap_or(0);
+            let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+                return;
+            };
+            if player.conn != id {
+                return;
+            }
+            self.chunks
+                .drop_to(&mut player.held, start.wrapping_add(used));
+        }
+        if let Some(player) = self.player(id) {
+            let held = u32::try_from(player.held.len()).unwrap_or(u32::MAX);
+            road.tcp.set_backlog(id, held);
+        }
+    }
+}
