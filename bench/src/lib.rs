@@ -1,4 +1,10 @@
-//! Load generators. One room so far: [`swarm`], a crowd of players on kernel sockets that checks
-//! every event it gets.
+//! Load generators, attackers and bad wires, all on ordinary sockets: nothing of the appliance judges
+//! itself. [`swarm`] is a crowd of players that checks every event it gets, [`faultlink`] a wire that
+//! loses and delays, [`fanout`] the same service on the kernel's TCP for comparison.
+
+pub mod packet;
 
 pub mod swarm;
+pub mod faultlink;
+pub mod fanout;
+pub mod sidebyside;

@@ -34,5 +34,6 @@ mod process;
 mod report;
 mod run;
 
+pub(crate) use clock::{now_ns, seconds_to_ns};
 pub use options::Options;
 pub use run::{Outcome, run};

@@ -61,6 +61,10 @@ pub struct Options {
     /// Write the report here as JSON too.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Write every steady latency here, one line a value: nanoseconds and how often. What several
+    /// runs wrote can be added up, which percentiles cannot.
+    #[arg(long)]
+    pub latencies: Option<PathBuf>,
     /// No progress bar.
     #[arg(long)]
     pub quiet: bool,

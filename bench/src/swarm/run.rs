@@ -32,6 +32,8 @@ pub struct Outcome {
     pub table: String,
     /// The report as JSON.
     pub json: String,
+    /// The steady latencies, `NANOSECONDS COUNT` a line.
+    pub latencies: String,
     /// False when `--check` found something wrong.
     pub held: bool,
 }
@@ -92,6 +94,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let crowd = threads.stop()?;
 
     let mut report = make_report(options, &plan, &published, &crowd, finished_ns);
+    let latencies = lines(&crowd.judge.steady);
     report.appliance = make_appliance(&samples, &report);
     if options.check {
         report.failures = report.check(options);
@@ -99,6 +102,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         table: report.table(),
         json: serde_json::to_string_pretty(&report)?,
+        latencies,
         held: report.failures.is_empty(),
     })
 }
@@ -174,6 +178,13 @@ impl Threads {
             .join()
             .map_err(|_| anyhow::anyhow!("the crowd's thread panicked"))?
     }
+}
+
+fn lines(histogram: &hdrhistogram::Histogram<u64>) -> String {
+    let line = |value: hdrhistogram::iterators::IterationValue<u64>| {
+        format!("{} {}\n", value.value_iterated_to(), value.count_at_value())
+    };
+    histogram.iter_recorded().map(line).collect()
 }
 
 fn make_report(
