@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::dice::Dice;
 use super::faults::Faults;
 use super::frame;
 use super::pipe::Pipe;
+use crate::dice::Dice;
 use crate::packet::{BATCH, PacketSocket};
 
 /// Flows whose order is kept apart; two that meet in one place only share their order.

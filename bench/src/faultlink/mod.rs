@@ -20,7 +20,6 @@
 
 mod options;
 mod faults;
-mod dice;
 mod frame;
 mod pipe;
 mod direction;

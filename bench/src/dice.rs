@@ -2,16 +2,16 @@
 
 /// See the file's header.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// The same seed gives the same draws.
-    pub(super) fn new(seed: u64) -> Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
         Dice(seed)
     }
 
     /// 64 random bits.
-    pub(super) fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,19 +20,19 @@ impl Dice {
     }
 
     /// True in `percent` of the cases; draws only if that is not zero.
-    pub(super) fn hit(&mut self, percent: f64) -> bool {
+    pub(crate) fn hit(&mut self, percent: f64) -> bool {
         // 53 bits are what a double holds.
         percent > 0.0 && (self.draw() >> 11) as f64 / (1_u64 << 53) as f64 * 100.0 < percent
     }
 
     /// A number below `bound`, 0 if that is 0. The bias of the remainder is far below what any
     /// statistic here shows.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.draw().checked_rem(bound).unwrap_or(0)
     }
 
     /// An index below `bound`.
-    pub(super) fn index(&mut self, bound: usize) -> usize {
+    pub(crate) fn index(&mut self, bound: usize) -> usize {
         usize::try_from(self.below(bound as u64)).unwrap_or(0)
     }
 }
