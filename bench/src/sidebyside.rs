@@ -22,16 +22,23 @@ pub struct Options {
     /// What the wire was like.
     #[arg(long)]
     pub title: String,
-    /// Reports of the appliance, written by `swarm --json`; beside each lies what `--latencies`
-    /// wrote, with the extension .latencies.
+    /// Names of the two sides.
+    #[arg(long, num_args = 2, default_values_t = ["appliance".to_owned(), "kernel TCP".to_owned()])]
+    pub names: Vec<String>,
+    /// Reports of the side that is judged, written by `swarm --json`; beside each lies what
+    /// `--latencies` wrote, with the extension .latencies.
     #[arg(long, num_args = 1.., required = true)]
-    pub ours: Vec<PathBuf>,
-    /// The same of the server on the kernel's TCP.
+    pub judged: Vec<PathBuf>,
+    /// The same of the side it is held against.
     #[arg(long, num_args = 1.., required = true)]
-    pub kernel: Vec<PathBuf>,
-    /// The appliance's p99 and p99.9 may be this many times the kernel's.
+    pub against: Vec<PathBuf>,
+    /// The judged percentiles may be this many times the other side's.
     #[arg(long, default_value_t = 1.0)]
     pub ratio_max: f64,
+    /// Which percentiles are judged.
+    #[arg(long, num_args = 1.., value_parser = ["p50", "p90", "p99", "p99.9", "max"],
+        default_values_t = ["p99".to_owned(), "p99.9".to_owned()])]
+    pub percentiles: Vec<String>,
     /// Append the comparison to this file as one line of JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -66,13 +73,13 @@ pub struct Comparison {
 
 /// Reads the reports and compares.
 pub fn run(options: &Options) -> anyhow::Result<Comparison> {
-    let (ours, kernel) = (read(&options.ours)?, read(&options.kernel)?);
-    let failures = judge(&ours, &kernel, options.ratio_max);
+    let sides = [read(&options.judged)?, read(&options.against)?];
+    let failures = judge(&sides, options);
     let json = serde_json::json!({
-        "title": options.title, "ours": ours, "kernel": kernel, "failures": failures
+        "title": options.title, "names": options.names, "sides": sides, "failures": failures
     });
     Ok(Comparison {
-        table: table(&options.title, &ours, &kernel, &failures),
+        table: table(&sides, options, &failures),
         json: json.to_string(),
         held: failures.is_empty(),
     })
@@ -128,9 +135,9 @@ fn read_error(file: &Path) -> String {
 }
 
 /// What does not hold, in words.
-fn judge(ours: &Side, kernel: &Side, ratio_max: f64) -> Vec<String> {
+fn judge(sides: &[Side; 2], options: &Options) -> Vec<String> {
     let mut failures = Vec::new();
-    for (name, side) in [("the appliance", ours), ("the kernel's server", kernel)] {
+    for (name, side) in options.names.iter().zip(sides) {
         let Side {
             expected,
             delivered,
@@ -147,71 +154,53 @@ fn judge(ours: &Side, kernel: &Side, ratio_max: f64) -> Vec<String> {
             ));
         }
     }
-    for (name, ours_ms, kernel_ms) in [
-        ("p99", ours.p99_ms, kernel.p99_ms),
-        ("p99.9", ours.p999_ms, kernel.p999_ms),
-    ] {
-        if ours_ms > kernel_ms * ratio_max {
+    let ratio_max = options.ratio_max;
+    for (name, judged_ms, against_ms) in percentiles(sides) {
+        if options.percentiles.iter().any(|one| one == name) && judged_ms > against_ms * ratio_max {
             failures.push(format!(
-                "{name}: {ours_ms:.2} ms, the kernel's is {kernel_ms:.2} ms, at most {ratio_max} times \
-                 that is asked for"
+                "{name}: {judged_ms:.2} ms is more than {ratio_max} times {against_ms:.2} ms"
             ));
         }
     }
     failures
 }
 
-fn table(title: &str, ours: &Side, kernel: &Side, failures: &[String]) -> String {
-    let mut text = format!(
-        "{title:<34}{:>16}{:>16}{:>8}\n",
-        "appliance", "kernel TCP", "ratio"
-    );
-    let mut line = |name: &str, ours: String, kernel: String, ratio: String| {
+fn percentiles([a, b]: &[Side; 2]) -> [(&'static str, f64, f64); 5] {
+    [
+        ("p50", a.p50_ms, b.p50_ms),
+        ("p90", a.p90_ms, b.p90_ms),
+        ("p99", a.p99_ms, b.p99_ms),
+        ("p99.9", a.p999_ms, b.p999_ms),
+        ("max", a.max_ms, b.max_ms),
+    ]
+}
+
+fn table(sides: &[Side; 2], options: &Options, failures: &[String]) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, [a, b]: [String; 2], ratio: &str| {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{name:<34}{ours:>16}{kernel:>16}{ratio:>8}");
+        let _ = writeln!(text, "{name:<34}{a:>18}{b:>18}{ratio:>8}");
     };
-    let delivered = |side: &Side| format!("{}/{}", side.delivered, side.expected);
-    line(
-        "  delivered/expected",
-        delivered(ours),
-        delivered(kernel),
-        String::new(),
-    );
-    let faults = |side: &Side| side.faults.to_string();
-    line(
-        "  gaps, doubles, disorder, losses",
-        faults(ours),
-        faults(kernel),
-        String::new(),
-    );
-    for (name, ours_ms, kernel_ms) in [
-        ("  latency p50 (ms)", ours.p50_ms, kernel.p50_ms),
-        ("  latency p90 (ms)", ours.p90_ms, kernel.p90_ms),
-        ("  latency p99 (ms)", ours.p99_ms, kernel.p99_ms),
-        ("  latency p99.9 (ms)", ours.p999_ms, kernel.p999_ms),
-        ("  latency max (ms)", ours.max_ms, kernel.max_ms),
-    ] {
-        let ratio = format!("{:.3}", ours_ms / kernel_ms);
-        line(
-            name,
-            format!("{ours_ms:.2}"),
-            format!("{kernel_ms:.2}"),
-            ratio,
-        );
+    let names = [0, 1].map(|side| options.names[side].clone());
+    line(&options.title, names, "ratio");
+    let both = |tell: fn(&Side) -> String| [tell(&sides[0]), tell(&sides[1])];
+    let delivered = both(|side| format!("{}/{}", side.delivered, side.expected));
+    line("  delivered/expected", delivered, "");
+    let faults = both(|side| side.faults.to_string());
+    line("  gaps, doubles, disorder, losses", faults, "");
+    for (name, a_ms, b_ms) in percentiles(sides) {
+        let values = [a_ms, b_ms].map(|value_ms| format!("{value_ms:.2}"));
+        let ratio = format!("{:.3}", a_ms / b_ms);
+        line(&format!("  latency {name} (ms)"), values, &ratio);
     }
-    let rounds = |side: &Side| {
+    let rounds = both(|side| {
         let rounds = side
             .rounds_p99_ms
             .iter()
-            .map(|p99_ms| format!("{p99_ms:.0}"));
+            .map(|p99_ms| format!("{p99_ms:.1}"));
         rounds.collect::<Vec<_>>().join(" ")
-    };
-    line(
-        "  p99 of each round (ms)",
-        rounds(ours),
-        rounds(kernel),
-        String::new(),
-    );
+    });
+    line("  p99 of each round (ms)", rounds, "");
     for failure in failures {
         let _ = writeln!(text, "  FAILED: {failure}");
     }
@@ -221,6 +210,7 @@ fn table(title: &str, ours: &Side, kernel: &Side, failures: &[String]) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     fn side() -> Side {
         Side {
@@ -235,8 +225,10 @@ mod tests {
 
     #[test]
     fn each_bound_fails_by_itself() {
-        let good = side();
-        assert!(judge(&good, &good, 1.0).is_empty());
+        let line = "sidebyside --title t --judged a --against b";
+        let options = Options::parse_from(line.split(' '));
+        let failures = |a, b| judge(&[a, b], &options).len();
+        assert_eq!(failures(side(), side()), 0);
         let bad = [
             Side {
                 p99_ms: 100.1,
@@ -260,14 +252,18 @@ mod tests {
                 ..side()
             },
         ];
-        for side in bad {
-            assert_eq!(judge(&side, &good, 1.0).len(), 1, "{side:?}");
+        for side_that_fails in bad {
+            assert_eq!(
+                failures(side_that_fails.clone(), side()),
+                1,
+                "{side_that_fails:?}"
+            );
         }
         let void = Side {
             delivered: 39_999,
             ..side()
         };
-        assert_eq!(judge(&good, &void, 1.0).len(), 1, "nothing to compare with");
+        assert_eq!(failures(side(), void), 1, "nothing to compare with");
     }
 
     #[test]

@@ -11,8 +11,9 @@
 //! once and its bytes are shared, TCP_NODELAY is on, whatever has gathered is written in one go, and
 //! it keeps no journal, so a publish costs it no disk.
 //!
-//! Bounds: a player that is [`Options::lag_events_max`] events behind is closed with 3008, as by the
-//! appliance. It has no authentication, no history and no recovery.
+//! Bounds: a player that finds itself [`Options::lag_events_max`] events behind is closed with 3008; one
+//! that reads nothing at all holds up its own task and socket buffer, and nothing else. It has no
+//! authentication, no history and no recovery.
 
 mod options;
 mod hunts;

@@ -29,6 +29,7 @@ mod ledger;
 mod judge;
 mod player;
 mod crowd;
+mod stalled;
 mod publisher;
 mod process;
 mod report;
