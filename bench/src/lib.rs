@@ -1,5 +1,19 @@
-//! Load generators and measurements: [`swarm`], a crowd of players on kernel sockets that checks
-//! every event it gets; [`idle`], what a player that does nothing costs.
+//! Load generators, attackers, bad wires and measurements. What judges the appliance is on ordinary
+//! sockets: nothing of the appliance judges itself.
+//!
+//! - [`swarm`]: a crowd of players that checks every event it gets.
+//! - [`faultlink`]: a wire that loses, delays and damages.
+//! - [`flood`]: an attacker.
+//! - [`fanout`]: the same service on the kernel's TCP, to be measured beside.
+//! - [`sidebyside`]: the comparison.
+//! - [`idle`]: what a player that does nothing costs.
+
+mod dice;
+pub mod packet;
 
 pub mod swarm;
+pub mod faultlink;
+pub mod flood;
+pub mod fanout;
+pub mod sidebyside;
 pub mod idle;

@@ -132,6 +132,16 @@ fn one_player_that_gets_less_fails() {
 }
 
 #[test]
+fn stalled_players_that_nobody_cuts_fail() {
+    let server = StandIn::open(Fault::None);
+    let (held, report, text) = swarm(&server, &["--stalled=3", "--rate=20", "--spike-ms=0"]);
+    assert!(!held, "{text}");
+    assert_eq!(report["stalled"]["subscribed"], 3, "{text}");
+    assert_eq!(report["stalled"]["alive"], 3, "{text}");
+    assert_eq!(report["delivered"], 20 * 40, "they are not waited for");
+}
+
+#[test]
 fn refusals_fail() {
     let server = StandIn::open(Fault::RefusePublish);
     let (held, report, text) = swarm(&server, &[]);

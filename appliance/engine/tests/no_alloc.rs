@@ -45,6 +45,10 @@ const ACK: Flags = Flags {
     fin: false,
     rst: false,
     psh: false,
+    ece: false,
+    cwr: false,
+    ect: false,
+    ce: false,
 };
 const SYN: Flags = Flags {
     syn: true,

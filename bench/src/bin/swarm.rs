@@ -12,6 +12,9 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     if let Some(file) = &options.json {
         std::fs::write(file, outcome.json)?;
     }
+    if let Some(file) = &options.latencies {
+        std::fs::write(file, outcome.latencies)?;
+    }
     print!("{}", outcome.table);
     Ok(u8::from(!outcome.held).into())
 }

@@ -258,6 +258,7 @@ fn journal_config() -> journal::Config {
 /// The appliance's defaults, with anonymous players.
 fn rules() -> Rules {
     Rules {
+        echo: false,
         version: "idle",
         path: "/connection/websocket".to_owned(),
         allowed_origins: Vec::new(),

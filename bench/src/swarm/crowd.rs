@@ -208,7 +208,7 @@ impl Crowd {
 }
 
 /// The connect and subscribe commands of one player, in one message as SDKs send them.
-fn join_commands(options: &Options, player: usize) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn join_commands(options: &Options, player: usize) -> anyhow::Result<Vec<u8>> {
     let mut connect = serde_json::json!({ "name": "swarm" });
     if let Some(secret) = &options.token_secret {
         let expires = std::time::SystemTime::now()

@@ -29,10 +29,12 @@ mod ledger;
 mod judge;
 mod player;
 mod crowd;
+mod stalled;
 mod publisher;
 mod process;
 mod report;
 mod run;
 
+pub(crate) use clock::{now_ns, seconds_to_ns};
 pub use options::Options;
 pub use run::{Outcome, run};

@@ -22,6 +22,10 @@ pub struct Options {
     /// How many players.
     #[arg(long, default_value_t = 2_500)]
     pub players: usize,
+    /// Further players that subscribe first and then read nothing; with --check, all of them have to be
+    /// cut off by the end, with 3008 or a RST.
+    #[arg(long, default_value_t = 0)]
+    pub stalled: usize,
     /// How many hunts the players are spread over; events go to the hunts in turn.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub hunts: usize,
@@ -61,6 +65,10 @@ pub struct Options {
     /// Write the report here as JSON too.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Write every steady latency here, one line a value: nanoseconds and how often. What several
+    /// runs wrote can be added up, which percentiles cannot.
+    #[arg(long)]
+    pub latencies: Option<PathBuf>,
     /// No progress bar.
     #[arg(long)]
     pub quiet: bool,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::options::Options;
 use super::process::Sample;
+use super::stalled::Fates;
 
 /// Percentiles in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -84,6 +85,7 @@ pub(crate) struct Report {
     pub(crate) deliveries_per_second: f64,
     pub(crate) deliveries_per_read: f64,
     pub(crate) appliance: Option<Appliance>,
+    pub(crate) stalled: Fates,
     /// CPU time of the whole load generator, and of the crowd's thread per delivery.
     pub(crate) own_cpu_seconds: f64,
     pub(crate) own_cpu_us_per_delivery: f64,
@@ -150,6 +152,10 @@ impl Report {
         ] {
             must(count == 0, format!("{count} {what}"));
         }
+        must(
+            self.stalled.are_just(),
+            format!("stalled players: {:?}", self.stalled),
+        );
         for (bound, value, what) in [
             (options.p99_ms, self.steady.p99_ms, "steady p99 (ms)"),
             (options.p999_ms, self.steady.p999_ms, "steady p99.9 (ms)"),
@@ -199,6 +205,22 @@ impl Report {
                 )
             }),
         ];
+        if self.stalled.asked > 0 {
+            let Fates {
+                subscribed,
+                alive,
+                reset,
+                close_codes,
+                other,
+                ..
+            } = &self.stalled;
+            rows.push(row(
+                "stalled players",
+                format!(
+                    "{subscribed}: {reset} reset, {close_codes:?}, {alive} alive, {other} other"
+                ),
+            ));
+        }
         if let Some(appliance) = &self.appliance {
             let mib = |bytes| ratio(bytes, 1_048_576.0);
             rows.push(row("appliance CPU per delivery", {

@@ -17,6 +17,7 @@ use super::plan::{self, Plan};
 use super::process::{self, Sample};
 use super::publisher::{self, Publisher};
 use super::report::{Appliance, Latency, Report, ratio};
+use super::stalled::{Fates, Stalled};
 
 /// From the last player's subscription to the first event: time for the crowd to get the plan.
 const LEAD_NS: u64 = 300_000_000;
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub table: String,
     /// The report as JSON.
     pub json: String,
+    /// The steady latencies, `NANOSECONDS COUNT` a line.
+    pub latencies: String,
     /// False when `--check` found something wrong.
     pub held: bool,
 }
@@ -56,6 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     raise_file_limit(options)?;
     let sample = || options.pid.map(process::sample).transpose();
     let before = sample()?;
+    let stalled = Stalled::join(options)?;
     let publisher_shared = Arc::<publisher::Shared>::default();
     let publisher = Publisher::open(options, Arc::clone(&publisher_shared))?;
     let crowd_shared = Arc::<crowd::Shared>::default();
@@ -90,15 +94,19 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     };
     std::thread::sleep(LINGER);
     let crowd = threads.stop()?;
+    let stalled = stalled.finish();
 
     let mut report = make_report(options, &plan, &published, &crowd, finished_ns);
+    let latencies = lines(&crowd.judge.steady);
     report.appliance = make_appliance(&samples, &report);
+    report.stalled = stalled;
     if options.check {
         report.failures = report.check(options);
     }
     Ok(Outcome {
         table: report.table(),
         json: serde_json::to_string_pretty(&report)?,
+        latencies,
         held: report.failures.is_empty(),
     })
 }
@@ -176,6 +184,13 @@ impl Threads {
     }
 }
 
+fn lines(histogram: &hdrhistogram::Histogram<u64>) -> String {
+    let line = |value: hdrhistogram::iterators::IterationValue<u64>| {
+        format!("{} {}\n", value.value_iterated_to(), value.count_at_value())
+    };
+    histogram.iter_recorded().map(line).collect()
+}
+
 fn make_report(
     options: &Options,
     plan: &Plan,
@@ -228,6 +243,7 @@ fn make_report(
         deliveries_per_second: ratio(tally.delivered, seconds),
         deliveries_per_read: ratio(tally.delivered, tally.reads as f64),
         appliance: None,
+        stalled: Fates::default(),
         own_cpu_seconds: own_cpu_seconds(),
         own_cpu_us_per_delivery: ratio(crowd.user_us + crowd.system_us, tally.delivered as f64),
         own_system_us_per_delivery: ratio(crowd.system_us, tally.delivered as f64),
@@ -261,7 +277,7 @@ fn own_cpu_seconds() -> f64 {
 /// One descriptor per player and per publisher connection, and some for everything else.
 fn raise_file_limit(options: &Options) -> anyhow::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let wanted = (options.players + options.publishers + 64) as u64;
+    let wanted = (options.players + options.stalled + options.publishers + 64) as u64;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < wanted {
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).with_context(|| {

@@ -12,6 +12,7 @@ pub fn run(data: &[u8]) {
         _ => vec!["https://*.example.com".to_owned(), "h?tp*://a*".to_owned()],
     };
     let policy = Policy {
+        echo: false,
         path: "/connection/websocket",
         allowed_origins: &origins,
     };

@@ -15,9 +15,6 @@ use crate::session::{Road, Sessions};
 use crate::units::ConnId;
 use crate::ws::frame::{self, Opcode};
 
-/// Held bytes decoded at a time.
-const PIECE_BYTES: usize = 2048;
-
 impl Sessions {
     /// New bytes of the stream: decoded now, or kept until there is room for their echo.
     pub(super) fn on_echo_data(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &mut [u8]) {
@@ -29,13 +26,18 @@ impl Sessions {
             false => 0,
         };
         let rest = bytes.get(used..).unwrap_or_default();
+        self.hold_echo(road, id, rest);
+    }
+
+    /// Keeps bytes undecoded.
+    fn hold_echo(&mut self, road: &mut Road<'_>, id: ConnId, bytes: &[u8]) {
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };
-        if rest.is_empty() || player.conn != id || player.phase != Phase::Echo {
+        if player.generation != id.generation || player.phase != Phase::Echo {
             return;
         }
-        if self.chunks.append(&mut player.held, rest).is_err() {
+        if self.chunks.gather(&mut player.held, bytes).is_err() {
             self.counters.inc(Metric::SessionChunksFull);
             return self.cut(road, id);
         }
@@ -53,37 +55,17 @@ impl Sessions {
 
     /// Acknowledgements made room: decodes what was held.
     pub(super) fn resume_echo(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let mut piece = [0; PIECE_BYTES];
-        loop {
-            let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
-                return;
-            };
-            if player.conn != id || player.phase != Phase::Echo {
-                return;
-            }
-            if player.held.is_empty() || !player.reads() {
-                break;
-            }
-            let count = player.held.len().min(PIECE_BYTES);
-            let start = player.held.start();
-            let Some(bytes) = piece.get_mut(..count) else {
-                return;
-            };
-            self.chunks.read(&player.held, start, bytes);
-            let used = self.on_frames(road, id, bytes);
-            let used = u32::try_from(used).unwrap_or(0);
-            let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
-                return;
-            };
-            if player.conn != id {
-                return;
-            }
-            self.chunks
-                .drop_to(&mut player.held, start.wrapping_add(used));
+        let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
+            return;
+        };
+        let waits = player.generation == id.generation && player.phase == Phase::Echo;
+        if !waits || player.held.is_empty() || !player.reads() {
+            return;
         }
-        if let Some(player) = self.player(id) {
-            let held = u32::try_from(player.held.len()).unwrap_or(u32::MAX);
-            road.tcp.set_backlog(id, held);
-        }
+        // Allocates: no player is ever served from here.
+        let mut bytes = Vec::new();
+        self.chunks.take_all(&mut player.held, &mut bytes);
+        let used = self.on_frames(road, id, &mut bytes);
+        self.hold_echo(road, id, bytes.get(used..).unwrap_or_default());
     }
 }

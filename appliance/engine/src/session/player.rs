@@ -90,24 +90,6 @@ pub struct Player {
     pub finished: bool,
     /// Commands waiting for the journal.
     pub pending: u8,
-<<<<<<< HEAD
-=======
-    /// Subscriptions held and asked for.
-    pub subscription_count: u32,
-    /// First subscription, or `NONE`.
-    pub subscriptions: u32,
-    /// What the decoder is in the middle of.
-    pub decoder: Decoder,
-    /// The unfinished upgrade request.
-    pub input: Chain,
-    /// Commands that wait because an earlier one waits for the journal; in `Phase::Echo` the bytes
-    /// that wait for room.
-    pub held: Chain,
-    /// Replies: from the first byte not acknowledged to the last one not yet placed.
-    pub private: Chain,
-    /// Stream position in `private` up to which bytes were placed into the TCP stream.
-    pub placed: u32,
->>>>>>> cases
     /// When the next deadline of this phase is.
     pub deadline: Micros,
     /// When the connection expires; `NEVER` without expiry.
@@ -151,7 +133,6 @@ impl Player {
         }
     }
 
-<<<<<<< HEAD
     /// Its connection; `slot` is where it stands.
     pub fn id(&self, slot: u32) -> ConnId {
         ConnId {
@@ -170,7 +151,6 @@ impl Player {
         self.bearer.as_ref().map_or(&[], |bearer| &bearer.info)
     }
 
-=======
     /// Whether what it sends is looked at now.
     pub fn reads(&self) -> bool {
         match self.phase {
@@ -180,7 +160,6 @@ impl Player {
         }
     }
 
->>>>>>> cases
     /// Reply bytes not yet placed into the TCP stream.
     pub fn unplaced(&self) -> u32 {
         self.private.end().wrapping_sub(self.placed)

@@ -192,7 +192,7 @@ fn is_duplicate(conn: &Conn, segment: &Segment, window: u32) -> bool {
 fn echo_us(conn: &Conn, now: Micros, segment: &Segment) -> Option<u32> {
     let (_, echo) = segment.options.timestamps.filter(|_| conn.timestamps)?;
     let span_ms = conn.ts_now(now).wrapping_sub(echo);
-    (span_ms < ECHO_MS_MAX).then_some(span_ms * 1_000)
+    (span_ms < ECHO_MS_MAX).then(|| span_ms * 1_000)
 }
 
 /// Acts on the news.

@@ -407,7 +407,7 @@ impl Flights {
         while node.flags & LOST != 0
             && let Some(next) = self.get(node.next).copied()
             && next.flags & LOST != 0
-            && positive(next.end.since(record.start)) <= mss
+            && positive(node.end.since(record.start)) < mss
         {
             let gone = node.next;
             node.end = next.end;

@@ -205,6 +205,8 @@ pub struct Usage {
     pub time_wait: u32,
     /// Buffers of what came out of order.
     pub pieces: usize,
+    /// Shared nodes of segments in flight and of bytes to send.
+    pub nodes: usize,
     /// Records with a deadline in the wheel.
     pub timers: usize,
     /// Something waits to be sent.
@@ -292,11 +294,6 @@ impl Tcp {
         self.time_wait_count
     }
 
-    /// Shared nodes in use by records of segments in flight, and by queues of bytes to send.
-    pub fn nodes_used(&self) -> (usize, usize) {
-        (self.flights.used(), self.extents.used())
-    }
-
     /// Buffers that hold bytes which came out of order.
     pub fn pieces_used(&self) -> usize {
         self.pieces.used()
@@ -306,10 +303,11 @@ impl Tcp {
     pub fn usage(&self) -> Usage {
         Usage {
             records: self.conns.count(),
-            flows: self.by_flow.len(),
+            flows: self.by_flow.count(),
             half_open: self.half_open.count(),
             time_wait: self.time_wait_count,
             pieces: self.pieces.used(),
+            nodes: self.flights.used() + self.extents.used(),
             timers: self.wheel.count(),
             has_ready: self.has_ready(),
         }

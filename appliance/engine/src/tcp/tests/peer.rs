@@ -349,7 +349,7 @@ impl Peer {
     pub(super) fn assert_empty(&self) {
         assert_eq!(self.tcp.count(), 0);
         assert_eq!(self.tcp.pieces.used(), 0);
-        assert_eq!(self.tcp.nodes_used(), (0, 0));
+        assert_eq!(self.tcp.usage().nodes, 0);
         assert_eq!(self.tcp.half_open_count(), 0);
         assert_eq!(self.tcp.by_flow.count(), self.tcp.conns.count());
     }
