@@ -34,6 +34,8 @@ struct News {
     duplicate: bool,
     /// Age of the timestamp that came back.
     echo_us: Option<u32>,
+    /// That timestamp may be older than what was sent again since, and then measures nothing.
+    ambiguous: bool,
     /// The record sent first of those that have arrived in order and were sent once.
     oldest: Option<Sent>,
 }
@@ -82,6 +84,7 @@ impl Tcp {
             conn.ts_recent_at = StampMs::of(now);
         }
         let window = u32::from(segment.window) << conn.snd_scale.unwrap_or(0);
+        let updates = updates_window(conn, segment, window);
         if ack.after(conn.snd_una) {
             receipt.acked = true;
             // Our FIN takes a number but no byte.
@@ -101,21 +104,27 @@ impl Tcp {
             react(&mut parts, segment, &news);
         }
         let conn = parts.conn;
-        // Only a newer segment may change the window.
-        if conn.snd_wl1.before(segment.seq)
-            || conn.snd_wl1 == segment.seq && !ack.before(conn.snd_wl2)
-        {
+        if updates {
             receipt.acked |= window > conn.snd_wnd;
             conn.snd_wnd = window;
             conn.snd_wnd_max = conn.snd_wnd_max.max(window);
             conn.snd_wl1 = segment.seq;
-            conn.snd_wl2 = ack;
         }
         if conn.flight.lost() > 0 || conn.has_unsent() {
             self.make_ready(id);
         }
         true
     }
+}
+
+/// Only a newer segment may change the window (RFC 9293 section 3.10.7.4, fifth). Newer is also what
+/// acknowledges more, whatever its sequence number: else the window would move with SND.UNA without
+/// having been offered. With the same numbers the wider window is the later one, or none at all (as in
+/// Linux's tcp_may_update_window), which makes SND.WL2 needless.
+fn updates_window(conn: &Conn, segment: &Segment, window: u32) -> bool {
+    let (seq, ack) = (segment.seq, segment.ack);
+    let same = seq == conn.snd_wl1 && (window > conn.snd_wnd || window == 0);
+    !ack.before(conn.snd_una) && (ack.after(conn.snd_una) || seq.after(conn.snd_wl1) || same)
 }
 
 /// Takes note of what has arrived (RFC 9293, RFC 2018, RFC 8985 section 6.2 step 1 to 3).
@@ -131,6 +140,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         dsack: false,
         duplicate: is_duplicate(conn, segment, window),
         echo_us: echo_us(conn, now, segment),
+        ambiguous: false,
         oldest: None,
     };
     let rack = &mut conn.rack;
@@ -141,6 +151,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
             if !sent.resent && news.oldest.is_none() {
                 news.oldest = Some(sent);
             }
+            news.ambiguous |= sent.resent && is_older(news.echo_us, now, &sent);
         });
         conn.snd_una = ack;
         conn.snd_nxt = conn.snd_nxt.max(ack);
@@ -195,6 +206,12 @@ fn echo_us(conn: &Conn, now: Micros, segment: &Segment) -> Option<u32> {
     (span_ms < ECHO_MS_MAX).then(|| span_ms * 1_000)
 }
 
+/// Whether the timestamp that came back was sent before `sent` was (a timestamp is up to a
+/// millisecond older than what it is put on).
+fn is_older(echo_us: Option<u32>, now: Micros, sent: &Sent) -> bool {
+    echo_us.is_some_and(|echo_us| echo_us > sent.sent_at.age_us(now).saturating_add(1_000))
+}
+
 /// Acts on the news.
 fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     if news.acked > 0 {
@@ -221,10 +238,13 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
 }
 
 /// One measurement of the round trip: of the segment that waited longest and was sent once (RFC 6298
-/// section 3), or else by the timestamp that came back.
+/// section 3), or else by the timestamp that came back, unless it belongs to an earlier transmission:
+/// the peer of a lost ACK answers the second one with the first one's timestamp (RFC 7323 section 4.3),
+/// and the timeout in between would count as travel.
 fn measure(conn: &mut Conn, now: Micros, news: &News) {
     let by_time = news.oldest.map(|sent| sent.sent_at.age_us(now));
-    if let Some(span_us) = by_time.or(news.echo_us) {
+    let by_echo = news.echo_us.filter(|_| !news.ambiguous);
+    if let Some(span_us) = by_time.or(by_echo) {
         conn.rtt.measure(span_us);
     }
 }
@@ -397,7 +417,9 @@ fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
         let window = conn
             .recovery
             .window(pipe, threshold, delivered, mss, progress);
-        conn.congestion.set_window(window, mss);
+        // RFC 6582 section 3.2 step 3: without SACK the next hole goes at once.
+        let hole = if lost > 0 && !conn.sack { mss } else { 0 };
+        conn.congestion.set_window(window.max(pipe + hole), mss);
     } else if news.acked > 0 {
         let growth = Growth {
             now: parts.now,

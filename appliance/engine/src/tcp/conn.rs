@@ -104,7 +104,6 @@ pub(super) struct Conn {
     /// SND.WND and the segment it came with.
     pub(super) snd_wnd: u32,
     pub(super) snd_wl1: Seq,
-    pub(super) snd_wl2: Seq,
     /// MAX.SND.WND (RFC 5961 section 5).
     pub(super) snd_wnd_max: u32,
     /// Where the bytes from SND.UNA on are read.
@@ -229,6 +228,11 @@ impl Conn {
     /// 3.8.6.2.1).
     pub(super) fn is_closed_window(&self) -> bool {
         self.snd_wnd < self.mss().min(self.snd_wnd_max / 2).max(1)
+    }
+
+    /// Whether `length` bytes are all that the congestion window lets out, and the peer's would let more.
+    pub(super) fn is_cut_by_congestion(&self, length: u32) -> bool {
+        positive((self.snd_una + self.snd_wnd).since(self.snd_nxt)) > length
     }
 
     /// Our timestamp clock: milliseconds (RFC 7323 section 5.4).

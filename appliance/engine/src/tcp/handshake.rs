@@ -339,7 +339,6 @@ impl Tcp {
             snd_end: first,
             snd_wnd: window,
             snd_wl1: record.irs,
-            snd_wl2: record.iss,
             snd_wnd_max: window,
             queue: Queue::default(),
             flight: Flight::default(),

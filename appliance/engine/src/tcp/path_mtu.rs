@@ -106,6 +106,9 @@ impl Tcp {
 pub(super) fn settle(conn: &mut Conn, counters: &Counters) {
     if conn.mss_tries > 0 {
         conn.mss = conn.mss_before;
+        // One segment at least (RFC 5681 section 3.1).
+        let mss = conn.mss();
+        conn.congestion.set_window(conn.congestion.window(), mss);
     } else {
         counters.inc(Metric::TcpBlackHoles);
     }

@@ -165,7 +165,9 @@ fn draft(
 ) -> Option<Draft> {
     let ack = Draft {
         why: Why::Ack,
-        seq: conn.snd_max,
+        // What lies beyond the window (a probe, or what was sent before it shrank) would make the ACK
+        // one that the peer does not take (as in Linux's tcp_acceptable_seq).
+        seq: conn.snd_max.min(conn.snd_una + conn.snd_wnd),
         length: 0,
         fin: false,
     };
@@ -241,10 +243,12 @@ fn next(now: Micros, conn: &Conn, flights: &Flights, config: &Config) -> Option<
     let next = cut(conn, Why::Next, conn.snd_nxt, conn.room());
     if next.length > 0 {
         // Sender's silly-window avoidance (RFC 9293 section 3.8.6.2.1), without Nagle: what is
-        // placed is worth sending, unless the window alone would cut it small.
+        // placed is worth sending, unless a window would cut it small; the congestion window opens
+        // again by itself, but only if something is in flight.
         let worth = next.length == conn.mss()
             || next.length == unsent
             || next.length >= conn.snd_wnd_max / 2
+            || conn.is_cut_by_congestion(next.length) && conn.pipe() == 0
             || conn.probe;
         if worth {
             return Some(bundle(now, conn, flights, config, next).unwrap_or(next));
