@@ -84,7 +84,7 @@ impl Tcp {
             conn.ts_recent_at = StampMs::of(now);
         }
         let window = u32::from(segment.window) << conn.snd_scale.unwrap_or(0);
-        let updates = updates_window(conn, segment, window);
+        let updates = updates_window(conn, segment);
         if ack.after(conn.snd_una) {
             receipt.acked = true;
             // Our FIN takes a number but no byte.
@@ -119,12 +119,10 @@ impl Tcp {
 
 /// Only a newer segment may change the window (RFC 9293 section 3.10.7.4, fifth). Newer is also what
 /// acknowledges more, whatever its sequence number: else the window would move with SND.UNA without
-/// having been offered. With the same numbers the wider window is the later one, or none at all (as in
-/// Linux's tcp_may_update_window), which makes SND.WL2 needless.
-fn updates_window(conn: &Conn, segment: &Segment, window: u32) -> bool {
+/// having been offered. SND.WL2 is not kept: it never lies beyond SND.UNA.
+fn updates_window(conn: &Conn, segment: &Segment) -> bool {
     let (seq, ack) = (segment.seq, segment.ack);
-    let same = seq == conn.snd_wl1 && (window > conn.snd_wnd || window == 0);
-    !ack.before(conn.snd_una) && (ack.after(conn.snd_una) || seq.after(conn.snd_wl1) || same)
+    ack.after(conn.snd_una) || ack == conn.snd_una && !seq.before(conn.snd_wl1)
 }
 
 /// Takes note of what has arrived (RFC 9293, RFC 2018, RFC 8985 section 6.2 step 1 to 3).
