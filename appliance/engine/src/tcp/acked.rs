@@ -11,6 +11,7 @@ use crate::tcp::moment::{Deadline, StampMs};
 use crate::tcp::probe::{self, Answer};
 use crate::tcp::rack::DUPLICATES;
 use crate::tcp::recovery::Phase;
+use crate::tcp::repair::{self, Repair};
 use crate::tcp::{Config, Receipt, Tcp};
 use crate::units::{ConnId, Micros};
 use crate::wire::segment::Segment;
@@ -44,6 +45,7 @@ struct News {
 struct Parts<'a> {
     now: Micros,
     conn: &'a mut Conn,
+    repair: &'a mut Repair,
     flights: &'a mut Flights,
     config: &'a Config,
     counters: &'a Counters,
@@ -61,6 +63,7 @@ impl Tcp {
         let Tcp {
             conns,
             flights,
+            repairs,
             extents,
             config,
             counters,
@@ -91,19 +94,21 @@ impl Tcp {
             let bytes = positive(ack.since(conn.snd_una)) - u32::from(ack.after(conn.snd_end));
             extents.drop_front(&mut conn.queue, bytes);
         }
-        let mut parts = Parts {
-            now,
-            conn,
-            flights,
-            config,
-            counters,
-        };
         let reports = segment.options.sacks.iter().any(Option::is_some);
-        if ack.after(parts.conn.snd_una) || parts.conn.in_flight() > 0 || reports {
-            let news = take(&mut parts, segment, window);
-            react(&mut parts, segment, &news);
+        if ack.after(conn.snd_una) || conn.in_flight() > 0 || reports {
+            repair::with(now, repairs, conn, |conn, repair| {
+                let mut parts = Parts {
+                    now,
+                    conn,
+                    repair,
+                    flights,
+                    config,
+                    counters,
+                };
+                let news = take(&mut parts, segment, window);
+                react(&mut parts, segment, &news);
+            });
         }
-        let conn = parts.conn;
         if updates {
             receipt.acked |= window > conn.snd_wnd;
             conn.snd_wnd = window;
@@ -128,7 +133,11 @@ fn updates_window(conn: &Conn, segment: &Segment) -> bool {
 /// Takes note of what has arrived (RFC 9293, RFC 2018, RFC 8985 section 6.2 step 1 to 3).
 fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
     let Parts {
-        now, conn, flights, ..
+        now,
+        conn,
+        repair,
+        flights,
+        ..
     } = parts;
     let (now, ack, una) = (*now, segment.ack, conn.snd_una);
     let mut news = News {
@@ -141,11 +150,17 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         ambiguous: false,
         oldest: None,
     };
-    let rack = &mut conn.rack;
+    let (rack, rtt) = (&mut repair.rack, &mut conn.rtt);
+    let mut on_delivered = |sent: &Sent, echo_us: Option<u32>| {
+        rack.on_delivered(now, sent, echo_us, rtt.least_us());
+        if !sent.resent {
+            rtt.note_least(now, sent.sent_at.age_us(now));
+        }
+    };
     if ack.after(una) {
         news.acked = positive(ack.since(una));
         news.delivered = flights.on_cumulative(&mut conn.flight, una, ack, |sent| {
-            rack.on_delivered(now, &sent, news.echo_us);
+            on_delivered(&sent, news.echo_us);
             if !sent.resent && news.oldest.is_none() {
                 news.oldest = Some(sent);
             }
@@ -159,20 +174,22 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
     if !conn.sack {
         return news;
     }
+    if segment.options.sacks.iter().any(Option::is_some) {
+        repair.disordered_at = Some(StampMs::of(now));
+    }
     let mut blocks = segment.options.sacks.iter().flatten().copied();
     let (first, second) = (blocks.next(), blocks.next());
     if let Some((from, to)) = first
         && is_dsack(conn.snd_una, (from, to), second)
     {
         // What was sent twice on purpose is no news.
-        news.dsack = to.after(conn.bundled);
+        news.dsack = repair.bundled.is_none_or(|bundled| to.after(bundled));
     }
     for (from, to) in segment.options.sacks.iter().flatten().copied() {
         // Blocks outside what is in flight are old or made up.
         if from.before(to) && from.after(conn.snd_una) && !to.after(conn.snd_nxt) {
-            let rack = &mut conn.rack;
             news.delivered += flights.on_sack(&mut conn.flight, conn.snd_una, (from, to), |sent| {
-                rack.on_delivered(now, &sent, news.echo_us);
+                on_delivered(&sent, news.echo_us);
             });
         }
     }
@@ -220,10 +237,10 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     let conn = &mut *parts.conn;
     if news.dsack {
         parts.counters.inc(Metric::TcpDsacksIn);
-        conn.rack.on_dsack(conn.snd_una, conn.snd_nxt);
+        parts.repair.rack.on_dsack(conn.snd_una, conn.snd_nxt);
     }
     if !conn.recovery.is_open() && !conn.snd_una.before(conn.recovery.point) {
-        end_recovery(conn);
+        end_recovery(conn, parts.repair);
     }
     on_tail_probe(parts, news);
     let lost = find_losses(parts, news);
@@ -251,27 +268,31 @@ fn measure(conn: &mut Conn, now: Micros, news: &News) {
 fn undo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     let Parts {
         conn,
+        repair,
         flights,
         counters,
         ..
     } = parts;
     let echo = segment.options.timestamps.filter(|_| conn.timestamps);
-    let late = news.acked > 0 && echo.is_some_and(|(_, echo)| conn.recovery.is_echo_older(echo));
-    let twice = news.dsack && conn.recovery.on_dsack();
+    let late = news.acked > 0
+        && !conn.recovery.is_open()
+        && echo.is_some_and(|(_, echo)| repair.reduction.is_echo_older(echo));
+    let twice = news.dsack && repair.reduction.on_dsack();
     if late || twice {
-        let (window, threshold) = conn.recovery.undo();
-        conn.congestion.undo(window, threshold);
+        let (window, threshold) = repair.reduction.undo();
+        conn.recovery.end();
+        conn.congestion.undo(window, threshold, &mut repair.cubic);
         flights.unmark_lost(&mut conn.flight);
         counters.inc(Metric::TcpUndone);
     }
 }
 
-fn end_recovery(conn: &mut Conn) {
+fn end_recovery(conn: &mut Conn, repair: &mut Repair) {
     if conn.recovery.phase == Phase::Fast {
         // RFC 6937 section 3.1.
         conn.congestion
             .set_window(conn.congestion.threshold(), conn.mss());
-        conn.rack.on_recovered();
+        repair.rack.on_recovered();
     }
     conn.recovery.end();
 }
@@ -288,9 +309,10 @@ fn on_tail_probe(parts: &mut Parts<'_>, news: &News) {
         Answer::Needless => parts.counters.inc(Metric::TcpTailProbesNeedless),
         Answer::Repaired if conn.recovery.is_open() => {
             let mss = conn.mss();
-            conn.lossy_at = Some(StampMs::of(parts.now));
+            parts.repair.lossy_at = Some(StampMs::of(parts.now));
+            let cubic = &mut parts.repair.cubic;
             conn.congestion
-                .on_loss(parts.config.congestion, news.flight, mss);
+                .on_loss(parts.config.congestion, news.flight, mss, cubic);
             let window = conn.congestion.window().min(conn.congestion.threshold());
             conn.congestion.set_window(window, mss);
         }
@@ -301,16 +323,20 @@ fn on_tail_probe(parts: &mut Parts<'_>, news: &News) {
 /// Marks what is lost; gives the bytes.
 fn find_losses(parts: &mut Parts<'_>, news: &News) -> u32 {
     let Parts {
-        now, conn, flights, ..
+        now,
+        conn,
+        repair,
+        flights,
+        ..
     } = parts;
     if conn.sack && parts.config.rack_tlp {
-        return find_losses_by_time(*now, conn, flights);
+        return find_losses_by_time(*now, conn, repair, flights);
     }
     let recovering = !conn.recovery.is_open();
     if conn.sack {
         // RFC 6675 section 4, IsLost: three segments beyond the first hole have arrived.
         let enough = conn.flight.sacked_count() >= DUPLICATES;
-        let highest = conn.rack.highest();
+        let highest = repair.rack.highest();
         return match enough && !recovering || recovering && news.acked > 0 {
             true if conn.flight.sacked() > 0 => {
                 flights.mark_lost(&mut conn.flight, conn.snd_una, |sent| {
@@ -338,14 +364,18 @@ fn find_losses(parts: &mut Parts<'_>, news: &News) -> u32 {
 }
 
 /// RACK (RFC 8985 section 6.2 step 5); sets the timer that looks again.
-pub(super) fn find_losses_by_time(now: Micros, conn: &mut Conn, flights: &mut Flights) -> u32 {
-    let smoothed_us = conn.rtt.smoothed_us().unwrap_or(0);
+pub(super) fn find_losses_by_time(
+    now: Micros,
+    conn: &mut Conn,
+    repair: &Repair,
+    flights: &mut Flights,
+) -> u32 {
     let recovering = !conn.recovery.is_open();
-    let (lost, wait_us) = conn.rack.detect(
+    let (lost, wait_us) = repair.rack.detect(
         now,
         (flights, &mut conn.flight, conn.snd_una),
         recovering,
-        smoothed_us,
+        &conn.rtt,
     );
     if let Some(wait_us) = wait_us {
         conn.tail.armed = false;
@@ -358,25 +388,37 @@ pub(super) fn find_losses_by_time(now: Micros, conn: &mut Conn, flights: &mut Fl
 
 /// `lost` bytes have just been found lost.
 fn on_lost(parts: &mut Parts<'_>, lost: u32, news: &News) {
-    begin_recovery(parts.now, parts.conn, parts.config, news.flight);
+    begin_recovery(
+        parts.now,
+        parts.conn,
+        parts.repair,
+        parts.config,
+        news.flight,
+    );
     parts.counters.inc(Metric::TcpFastRetransmits);
     parts.counters.add(Metric::TcpBytesLost, lost.into());
 }
 
 /// A loss was found in time, with `flight` bytes unacknowledged: unless one is being repaired, the
 /// threshold goes down and recovery begins.
-pub(super) fn begin_recovery(now: Micros, conn: &mut Conn, config: &Config, flight: u32) {
-    conn.lossy_at = Some(StampMs::of(now));
+pub(super) fn begin_recovery(
+    now: Micros,
+    conn: &mut Conn,
+    repair: &mut Repair,
+    config: &Config,
+    flight: u32,
+) {
+    repair.lossy_at = Some(StampMs::of(now));
     conn.tail.cancel();
     if !conn.recovery.is_open() {
         return;
     }
     let before = (conn.congestion.window(), conn.congestion.threshold());
-    conn.recovery
-        .begin(Phase::Fast, conn.snd_nxt, flight, before);
-    conn.congestion
-        .on_loss(config.congestion, flight, conn.mss());
+    conn.recovery.begin(Phase::Fast, conn.snd_nxt);
+    repair.reduction.begin(flight, Some(before));
     let mss = conn.mss();
+    conn.congestion
+        .on_loss(config.congestion, flight, mss, &mut repair.cubic);
     let first = conn.pipe() + mss;
     conn.congestion
         .set_window(first.min(before.0.max(mss)), mss);
@@ -392,8 +434,9 @@ fn on_congestion_echo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     }
     parts.counters.inc(Metric::TcpEcnReductions);
     let mss = conn.mss();
+    let cubic = &mut parts.repair.cubic;
     conn.congestion
-        .on_loss(parts.config.congestion, news.flight, mss);
+        .on_loss(parts.config.congestion, news.flight, mss, cubic);
     let window = conn.congestion.window().min(conn.congestion.threshold());
     conn.congestion.set_window(window, mss);
     conn.recovery.point = conn.snd_nxt;
@@ -412,9 +455,8 @@ fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
         };
         let progress = news.acked > 0 && lost == 0;
         let threshold = conn.congestion.threshold();
-        let window = conn
-            .recovery
-            .window(pipe, threshold, delivered, mss, progress);
+        let reduction = &mut parts.repair.reduction;
+        let window = reduction.window(pipe, threshold, delivered, mss, progress);
         // RFC 6582 section 3.2 step 3: without SACK the next hole goes at once.
         let hole = if lost > 0 && !conn.sack { mss } else { 0 };
         conn.congestion.set_window(window.max(pipe + hole), mss);
@@ -429,7 +471,9 @@ fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
             mss,
             careful: conn.recovery.phase == Phase::Timeout,
         };
-        conn.congestion.on_acked(parts.config.congestion, &growth);
+        let cubic = &mut parts.repair.cubic;
+        conn.congestion
+            .on_acked(parts.config.congestion, &growth, cubic);
     }
 }
 
@@ -438,6 +482,7 @@ fn set_timers(parts: &mut Parts<'_>, news: &News) {
     let Parts { now, conn, .. } = parts;
     if conn.in_flight() == 0 {
         conn.loss_at = Deadline::NEVER;
+        conn.pace_at = Deadline::NEVER;
         conn.tail.armed = false;
         conn.rto_at = Deadline::NEVER;
     } else if news.delivered > 0 {

@@ -6,7 +6,6 @@ use crate::tcp::extents::Queue;
 use crate::tcp::flight::Flight;
 use crate::tcp::moment::{Deadline, StampMs};
 use crate::tcp::probe::TailProbe;
-use crate::tcp::rack::Rack;
 use crate::tcp::reassembly::Waiting;
 use crate::tcp::recovery::Recovery;
 use crate::tcp::rtt::Rtt;
@@ -117,13 +116,10 @@ pub(super) struct Conn {
 
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
-    pub(super) rack: Rack,
     pub(super) tail: TailProbe,
     pub(super) ecn: Ecn,
-    /// When a loss was last found; losses are what `send` bundles against.
-    pub(super) lossy_at: Option<StampMs>,
-    /// Up to here bytes have been sent twice on purpose: a DSACK below says nothing.
-    pub(super) bundled: Seq,
+    /// Slot of what is remembered of losses, or `NONE`.
+    pub(super) repair: u32,
 
     pub(super) rtt: Rtt,
     /// Retransmission or persist timer.

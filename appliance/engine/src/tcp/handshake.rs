@@ -5,6 +5,7 @@
 //! handshake. SYN-ACKs wait in `replies`, like everything that has no connection to wait in; one that
 //! finds no room there is lost as it could be on the way.
 
+use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
 use crate::port::FRAME_BYTES_MAX;
 use crate::tcp::congestion::Congestion;
@@ -14,13 +15,12 @@ use crate::tcp::flight::Flight;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::moment::{Deadline, StampMs};
 use crate::tcp::probe::TailProbe;
-use crate::tcp::rack::Rack;
 use crate::tcp::reassembly::Waiting;
 use crate::tcp::receive::{CHALLENGE_PERIOD, is_acceptable, is_old, nothing};
 use crate::tcp::recovery::Recovery;
 use crate::tcp::rtt::Rtt;
-use crate::tcp::{Tcp, Verdict, cookies, isn};
-use crate::units::Micros;
+use crate::tcp::{Tcp, Verdict, cookies, isn, repair};
+use crate::units::{ConnId, Micros};
 use crate::wire::emit::{Header, ip_header_bytes};
 use crate::wire::segment::{Flags, Flow, Link, Options, Segment};
 use crate::wire::seq::Seq;
@@ -290,10 +290,23 @@ impl Tcp {
         };
         // As many fit as there are records.
         self.by_flow.insert(self.hash(&record.flow), id.slot);
+        if record.repeats > 0 {
+            self.remember_loss(now, id);
+        }
         self.counters.inc(Metric::TcpOpened);
         let mut receipt = nothing(id);
         receipt.opened = true;
         self.on_accepted(now, frame, segment, receipt)
+    }
+
+    /// A SYN-ACK that had to be repeated was lost, or its answer: the path loses.
+    fn remember_loss(&mut self, now: Micros, id: ConnId) {
+        let Tcp { conns, repairs, .. } = self;
+        if let Some(conn) = conns.get_mut(id) {
+            repair::with(now, repairs, conn, |_, repair| {
+                repair.lossy_at = Some(StampMs::of(now));
+            });
+        }
     }
 
     fn conn(&self, now: Micros, record: &HalfOpen, segment: &Segment) -> Conn {
@@ -345,15 +358,12 @@ impl Tcp {
             finishing: false,
             congestion: Congestion::new(mss, first, now),
             recovery: Recovery::new(first),
-            rack: Rack::new(first),
             tail: TailProbe::default(),
             ecn: Ecn {
                 agreed: offer.ecn,
                 ..Ecn::default()
             },
-            // A SYN-ACK that had to be repeated was lost, or its answer.
-            lossy_at: (record.repeats > 0).then_some(StampMs::of(now)),
-            bundled: first,
+            repair: NONE,
             probe: false,
             rtt,
             rto_at: Deadline::NEVER,

@@ -33,6 +33,7 @@ mod path_mtu;
 mod probe;
 mod rack;
 mod recovery;
+mod repair;
 mod replies;
 mod rtt;
 mod send;
@@ -54,6 +55,7 @@ use crate::tcp::extents::Extents;
 use crate::tcp::flight::Flights;
 use crate::tcp::half_open::HalfOpens;
 use crate::tcp::reassembly::Pieces;
+use crate::tcp::repair::Repair;
 use crate::tcp::replies::Replies;
 use crate::timer::Wheel;
 use crate::units::{ConnId, Micros};
@@ -205,7 +207,7 @@ pub struct Usage {
     pub time_wait: u32,
     /// Buffers of what came out of order.
     pub pieces: usize,
-    /// Shared nodes of segments in flight and of bytes to send.
+    /// Shared nodes of segments in flight and of bytes to send, and what is remembered of losses.
     pub nodes: usize,
     /// Records with a deadline in the wheel.
     pub timers: usize,
@@ -225,6 +227,7 @@ pub struct Tcp {
     hasher: ahash::RandomState,
     pieces: Pieces,
     flights: Flights,
+    repairs: Slab<Repair>,
     extents: Extents,
     wheel: Wheel,
     ready: SlotQueue,
@@ -251,6 +254,7 @@ impl Tcp {
             hasher: hasher.clone(),
             pieces: Pieces::new(config.pieces),
             flights: Flights::new(max, shared_nodes(max)),
+            repairs: Slab::new(max),
             extents: Extents::new(max, shared_nodes(max)),
             wheel: Wheel::new(max),
             ready: SlotQueue::new(max),
@@ -307,7 +311,7 @@ impl Tcp {
             half_open: self.half_open.count(),
             time_wait: self.time_wait_count,
             pieces: self.pieces.used(),
-            nodes: self.flights.used() + self.extents.used(),
+            nodes: self.flights.used() + self.extents.used() + self.repairs.count(),
             timers: self.wheel.count(),
             has_ready: self.has_ready(),
         }
@@ -469,6 +473,9 @@ impl Tcp {
         self.by_flow.remove(self.hash(&conn.flow), id.slot);
         self.pieces.clear(&mut conn.waiting);
         self.flights.clear(&mut conn.flight);
+        if let Some((repair, _)) = self.repairs.at(conn.repair) {
+            self.repairs.remove(repair);
+        }
         self.extents.clear(&mut conn.queue);
         self.wheel.cancel(id.slot);
         if conn.state == State::TimeWait {

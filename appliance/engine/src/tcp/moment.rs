@@ -3,6 +3,8 @@
 //! Both types keep the low 32 bits of microseconds, which come round after 71 minutes; what they
 //! measure is shorter by far (the longest retransmission timeout is a minute).
 
+use std::num::NonZeroU32;
+
 use crate::units::Micros;
 
 /// When something was sent.
@@ -26,17 +28,18 @@ impl Stamp {
 }
 
 /// When something happened, in milliseconds: for ages of up to 49 days.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct StampMs(u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StampMs(NonZeroU32);
 
 impl StampMs {
     pub(super) fn of(now: Micros) -> StampMs {
-        StampMs(super::isn::low(now.0 / 1_000))
+        // Zero is kept for "never": a millisecond later will do.
+        StampMs(NonZeroU32::new(super::isn::low(now.0 / 1_000)).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Milliseconds from this to `now`.
     pub(super) fn age_ms(self, now: Micros) -> u32 {
-        StampMs::of(now).0.wrapping_sub(self.0)
+        StampMs::of(now).0.get().wrapping_sub(self.0.get())
     }
 }
 

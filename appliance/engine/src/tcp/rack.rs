@@ -5,7 +5,8 @@
 //! peer with SACK: without it losses are found by duplicate ACKs (`recovery`).
 
 use crate::tcp::flight::{Flight, Flights, Sent};
-use crate::tcp::moment::{Stamp, StampMs};
+use crate::tcp::moment::Stamp;
+use crate::tcp::rtt::Rtt;
 use crate::units::Micros;
 use crate::wire::seq::Seq;
 
@@ -16,10 +17,6 @@ pub(super) const DUPLICATES: u16 = 3;
 /// 4).
 const WIDENED_FOR: u8 = 16;
 
-/// Age at which the smallest round trip is measured anew (RFC 8985 section 6.2 step 1 leaves it
-/// open; Linux: tcp_min_rtt_wlen).
-const RTT_MIN_AGE_MS: u32 = 300_000;
-
 /// See the file's header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rack {
@@ -28,9 +25,6 @@ pub(super) struct Rack {
     end: Seq,
     /// RACK.rtt; 0 before anything has arrived.
     rtt_us: u32,
-    /// RACK.min_RTT; 0 before the first measurement.
-    rtt_min_us: u32,
-    rtt_min_at: StampMs,
     /// RACK.fack: the highest sequence number that has arrived.
     highest: Seq,
     /// RACK.dsack_round: another DSACK counts when this is acknowledged.
@@ -50,8 +44,6 @@ impl Rack {
             sent_at: Stamp::default(),
             end: iss,
             rtt_us: 0,
-            rtt_min_us: 0,
-            rtt_min_at: StampMs::default(),
             highest: iss,
             round: iss,
             widened: 0,
@@ -66,8 +58,14 @@ impl Rack {
     }
 
     /// `sent` has arrived (steps 1 to 3). `echo_us` is the age of the timestamp that came back with
-    /// the news, if there was one.
-    pub(super) fn on_delivered(&mut self, now: Micros, sent: &Sent, echo_us: Option<u32>) {
+    /// the news, if there was one; `least_us` is RACK.min_RTT.
+    pub(super) fn on_delivered(
+        &mut self,
+        now: Micros,
+        sent: &Sent,
+        echo_us: Option<u32>,
+        least_us: u32,
+    ) {
         if sent.end.after(self.highest) {
             self.highest = sent.end;
         } else if sent.end.before(self.highest) && !sent.resent {
@@ -78,15 +76,9 @@ impl Rack {
             // It was perhaps not the last transmission that arrived. A timestamp is up to a
             // millisecond older than what it is put on.
             let older = echo_us.is_some_and(|echo_us| echo_us > rtt_us + 1_000);
-            if older || rtt_us < self.rtt_min_us {
+            if older || rtt_us < least_us {
                 return;
             }
-        } else if rtt_us < self.rtt_min_us
-            || self.rtt_min_us == 0
-            || self.rtt_min_at.age_ms(now) > RTT_MIN_AGE_MS
-        {
-            self.rtt_min_us = rtt_us;
-            self.rtt_min_at = StampMs::of(now);
         }
         if self.rtt_us == 0 || is_later((sent.sent_at, sent.end), (self.sent_at, self.end)) {
             self.rtt_us = rtt_us;
@@ -115,14 +107,14 @@ impl Rack {
 
     /// RACK.reo_wnd in microseconds (step 4). `certain`: recovery is under way, or enough
     /// duplicates came.
-    fn window_us(&self, certain: bool, smoothed_us: u32) -> u32 {
+    fn window_us(&self, certain: bool, rtt: &Rtt) -> u32 {
         if !self.reordering && certain {
             return 0;
         }
-        let quarter = self.rtt_min_us / 4;
+        let quarter = rtt.least_us() / 4;
         quarter
             .saturating_mul(u32::from(self.widened) + 1)
-            .min(smoothed_us)
+            .min(rtt.smoothed_us().unwrap_or(0))
     }
 
     /// Marks what is lost (step 5); gives the lost bytes, and in how many microseconds to look again
@@ -132,14 +124,14 @@ impl Rack {
         now: Micros,
         (flights, flight, una): (&mut Flights, &mut Flight, Seq),
         recovering: bool,
-        smoothed_us: u32,
+        rtt: &Rtt,
     ) -> (u32, Option<u32>) {
         // Nothing that is left was sent before something that has arrived.
         if flight.sacked() == 0 || self.rtt_us == 0 {
             return (0, None);
         }
         let certain = recovering || flight.sacked_count() >= DUPLICATES;
-        let patience_us = self.rtt_us + self.window_us(certain, smoothed_us);
+        let patience_us = self.rtt_us + self.window_us(certain, rtt);
         let mut wait_us = None;
         let lost = flights.mark_lost(flight, una, |sent| {
             if !is_later((self.sent_at, self.end), (sent.sent_at, sent.end)) {
@@ -157,14 +149,8 @@ impl Rack {
 
     /// Whether `sent` is lost when the retransmission timer has run out (section 6.3): the first
     /// one, and whatever has had time enough.
-    pub(super) fn is_lost_by_timeout(
-        &self,
-        now: Micros,
-        sent: &Sent,
-        una: Seq,
-        smoothed_us: u32,
-    ) -> bool {
-        let patience_us = self.rtt_us + self.window_us(false, smoothed_us);
+    pub(super) fn is_lost_by_timeout(&self, now: Micros, sent: &Sent, una: Seq, rtt: &Rtt) -> bool {
+        let patience_us = self.rtt_us + self.window_us(false, rtt);
         sent.start == una || sent.sent_at.age_us(now) >= patience_us
     }
 }

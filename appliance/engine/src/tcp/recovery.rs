@@ -38,14 +38,46 @@ struct Before {
     armed: bool,
 }
 
-/// See the file's header.
+/// Whether a loss is being repaired. How is [`Reduction`]'s.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recovery {
-    pub(super) phase: Phase,
     /// RecoveryPoint: recovery ends when this is acknowledged.
     pub(super) point: Seq,
+    pub(super) phase: Phase,
     /// Duplicate ACKs of a peer without SACK.
     pub(super) duplicates: u16,
+}
+
+impl Recovery {
+    pub(super) fn new(first: Seq) -> Recovery {
+        Recovery {
+            point: first,
+            phase: Phase::Open,
+            duplicates: 0,
+        }
+    }
+
+    /// Whether nothing is being repaired.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// A loss was found; what was sent up to `nxt` belongs to it.
+    pub(super) fn begin(&mut self, phase: Phase, nxt: Seq) {
+        self.phase = phase;
+        self.point = nxt;
+    }
+
+    /// Everything sent before the loss was found is acknowledged.
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Open;
+        self.duplicates = 0;
+    }
+}
+
+/// See the file's header.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reduction {
     /// RecoverFS, prr_delivered, prr_out (RFC 6937 section 3).
     flight: u32,
     delivered: u32,
@@ -53,51 +85,20 @@ pub(super) struct Recovery {
     before: Before,
 }
 
-impl Recovery {
-    pub(super) fn new(iss: Seq) -> Recovery {
-        Recovery {
-            phase: Phase::Open,
-            point: iss,
-            duplicates: 0,
-            flight: 0,
-            delivered: 0,
-            out: 0,
-            before: Before::default(),
-        }
-    }
-
-    /// Whether a loss is being repaired.
-    pub(super) fn is_open(&self) -> bool {
-        self.phase == Phase::Open
-    }
-
-    /// A loss was found: `flight` bytes were sent up to `nxt`, under this window and threshold.
-    pub(super) fn begin(
-        &mut self,
-        phase: Phase,
-        nxt: Seq,
-        flight: u32,
-        (window, threshold): (u32, u32),
-    ) {
-        // A timeout in the middle of recovery is the same loss: what was before it was before it.
-        if self.is_open() {
+impl Reduction {
+    /// A loss was found with `flight` bytes in flight; `before` is window and threshold before it,
+    /// unless it belongs to a loss that is being repaired already.
+    pub(super) fn begin(&mut self, flight: u32, before: Option<(u32, u32)>) {
+        if let Some((window, threshold)) = before {
             self.before = Before {
                 window,
                 threshold,
                 ..Before::default()
             };
         }
-        self.phase = phase;
-        self.point = nxt;
         self.flight = flight.max(1);
         self.delivered = 0;
         self.out = 0;
-    }
-
-    /// Everything sent before the loss was found is acknowledged.
-    pub(super) fn end(&mut self) {
-        self.phase = Phase::Open;
-        self.duplicates = 0;
     }
 
     /// The window of fast recovery (RFC 6937 section 3.1), with `pipe` bytes in flight, after
@@ -131,9 +132,6 @@ impl Recovery {
     /// `bytes` were sent in recovery; `resent_ts` is the timestamp of it if it was a
     /// retransmission.
     pub(super) fn on_sent(&mut self, bytes: u32, resent_ts: Option<u32>) {
-        if self.is_open() {
-            return;
-        }
         self.out = self.out.saturating_add(bytes);
         if let Some(ts) = resent_ts {
             if !self.before.armed {
@@ -145,12 +143,10 @@ impl Recovery {
         }
     }
 
-    /// New data was acknowledged, with this timestamp echoed: was the retransmission needless (RFC
-    /// 3522 section 3.2)?
+    /// New data was acknowledged in recovery, with this timestamp echoed: was the retransmission
+    /// needless (RFC 3522 section 3.2)?
     pub(super) fn is_echo_older(&self, echo: u32) -> bool {
-        self.before.armed
-            && !self.is_open()
-            && echo.wrapping_sub(self.before.resent_ts).cast_signed() < 0
+        self.before.armed && echo.wrapping_sub(self.before.resent_ts).cast_signed() < 0
     }
 
     /// A retransmission arrived twice; true when now all of them have.
@@ -164,7 +160,6 @@ impl Recovery {
 
     /// The loss was none; gives window and threshold from before it.
     pub(super) fn undo(&mut self) -> (u32, u32) {
-        self.end();
         self.before.armed = false;
         (self.before.window, self.before.threshold)
     }
@@ -176,35 +171,44 @@ mod tests {
 
     #[test]
     fn the_window_comes_down_in_proportion() {
-        let mut recovery = Recovery::new(Seq(0));
-        recovery.begin(Phase::Fast, Seq(20_000), 20_000, (20_000, u32::MAX));
+        let mut reduction = Reduction::default();
+        reduction.begin(20_000, Some((20_000, u32::MAX)));
         // One of twenty segments arrived, one is lost: the first retransmission is free.
-        assert_eq!(recovery.window(18_000, 10_000, 1_000, 1_000, false), 19_000);
-        recovery.on_sent(1_000, Some(5));
+        assert_eq!(
+            reduction.window(18_000, 10_000, 1_000, 1_000, false),
+            19_000
+        );
+        reduction.on_sent(1_000, Some(5));
         // From now on one segment for two that arrive.
-        assert_eq!(recovery.window(18_000, 10_000, 1_000, 1_000, false), 18_000);
-        assert_eq!(recovery.window(17_000, 10_000, 1_000, 1_000, false), 17_500);
-        recovery.on_sent(500, None);
+        assert_eq!(
+            reduction.window(18_000, 10_000, 1_000, 1_000, false),
+            18_000
+        );
+        assert_eq!(
+            reduction.window(17_000, 10_000, 1_000, 1_000, false),
+            17_500
+        );
+        reduction.on_sent(500, None);
         // Many losses at once: not more goes in than came out.
-        let mut recovery = Recovery::new(Seq(0));
-        recovery.begin(Phase::Fast, Seq(20_000), 20_000, (20_000, u32::MAX));
-        recovery.on_sent(1_000, Some(5));
-        assert_eq!(recovery.window(4_000, 10_000, 2_000, 1_000, false), 6_000);
-        assert_eq!(recovery.window(4_000, 10_000, 2_000, 1_000, true), 8_000);
+        let mut reduction = Reduction::default();
+        reduction.begin(20_000, Some((20_000, u32::MAX)));
+        reduction.on_sent(1_000, Some(5));
+        assert_eq!(reduction.window(4_000, 10_000, 2_000, 1_000, false), 6_000);
+        assert_eq!(reduction.window(4_000, 10_000, 2_000, 1_000, true), 8_000);
     }
 
     #[test]
     fn a_needless_repair_is_noticed() {
-        let mut recovery = Recovery::new(Seq(0));
-        recovery.begin(Phase::Timeout, Seq(9), 9, (50, 60));
-        assert!(!recovery.is_echo_older(10) && !recovery.on_dsack());
-        recovery.on_sent(3, Some(100));
-        recovery.on_sent(3, Some(120));
-        assert!(recovery.is_echo_older(99));
-        assert!(!recovery.is_echo_older(100));
-        assert!(!recovery.on_dsack());
-        assert!(recovery.on_dsack());
-        assert_eq!(recovery.undo(), (50, 60));
-        assert!(recovery.is_open() && !recovery.is_echo_older(1));
+        let mut reduction = Reduction::default();
+        reduction.begin(9, Some((50, 60)));
+        assert!(!reduction.is_echo_older(10) && !reduction.on_dsack());
+        reduction.on_sent(3, Some(100));
+        reduction.on_sent(3, Some(120));
+        assert!(reduction.is_echo_older(99));
+        assert!(!reduction.is_echo_older(100));
+        assert!(!reduction.on_dsack());
+        assert!(reduction.on_dsack());
+        assert_eq!(reduction.undo(), (50, 60));
+        assert!(!reduction.is_echo_older(1));
     }
 }

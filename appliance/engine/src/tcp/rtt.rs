@@ -1,5 +1,6 @@
 //! Round-trip time and retransmission timeout (RFC 6298).
 
+use crate::tcp::moment::StampMs;
 use crate::units::Micros;
 
 /// RTO before the first measurement (RFC 6298 section 2.1).
@@ -15,6 +16,9 @@ const RTO_MAX: Micros = Micros::from_secs(60);
 /// Clock granularity G.
 const GRANULARITY_US: u32 = 1_000;
 
+/// Age at which the smallest round trip is measured anew (Linux: tcp_min_rtt_wlen).
+const LEAST_AGE_MS: u32 = 300_000;
+
 /// Longest measurement that is believed: a minute is the largest RTO.
 const SPAN_US_MAX: u32 = 60_000_000;
 
@@ -25,6 +29,9 @@ pub(super) struct Rtt {
     smoothed_us: u32,
     /// RTTVAR.
     variation_us: u32,
+    /// The smallest round trip of late, and when it was measured.
+    least_us: u32,
+    least_at: Option<StampMs>,
     /// Timeouts since the last progress: each doubles the RTO (section 5.5).
     backoff: u8,
 }
@@ -42,6 +49,20 @@ impl Rtt {
             self.smoothed_us = (7 * self.smoothed_us + span_us) / 8;
         }
         self.backoff = 0;
+    }
+
+    /// Takes note of the round trip of a segment that was sent once, however it was reported.
+    pub(super) fn note_least(&mut self, now: Micros, span_us: u32) {
+        let old = self.least_at.is_none_or(|at| at.age_ms(now) > LEAST_AGE_MS);
+        if old || span_us <= self.least_us {
+            self.least_us = span_us.max(1);
+            self.least_at = Some(StampMs::of(now));
+        }
+    }
+
+    /// The smallest round trip of late; 0 before the first.
+    pub(super) fn least_us(&self) -> u32 {
+        self.least_us
     }
 
     /// SRTT, once something was measured.

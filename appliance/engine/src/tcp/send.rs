@@ -15,6 +15,7 @@ use crate::tcp::conn::{AckDue, Conn, positive};
 use crate::tcp::flight::{Flights, Sent as Record};
 use crate::tcp::moment::{Deadline, Stamp};
 use crate::tcp::reassembly::Pieces;
+use crate::tcp::repair::Repair;
 use crate::tcp::{Config, Sent, Source, Tcp, probe};
 use crate::units::{ConnId, Micros};
 use crate::wire::emit::{Header, emit};
@@ -28,8 +29,8 @@ const BURST: u32 = 10;
 /// one are so fast that their queues are not hurt by the burst.
 const PAUSE_US_MIN: u32 = 1_000;
 
-/// How long after a loss a path is taken for one that loses.
-const LOSSY_MS: u32 = 60_000;
+/// The longest one: a round trip that was measured long in a bad moment is no reason to wait.
+const PAUSE_US_MAX: u64 = 100_000;
 
 /// Segments in flight of a thin stream (Linux: tcp_stream_is_thin has the same number).
 const THIN_SEGMENTS: u16 = 4;
@@ -83,6 +84,7 @@ impl Tcp {
         let Tcp {
             conns,
             flights,
+            repairs,
             extents,
             pieces,
             config,
@@ -93,8 +95,9 @@ impl Tcp {
             return Sent::Done;
         };
         conn.limit_closing(now);
-        let mut burst = 0;
-        while let Some(draft) = draft(now, conn, flights, id.slot, config) {
+        let (mut burst, mut burst_bytes) = (0, 0);
+        let mut repair = repairs.at(conn.repair).map(|(_, repair)| repair);
+        while let Some(draft) = draft(now, conn, repair.as_deref(), flights, id.slot, config) {
             let header = header(conn, now, draft, config.receive_window, pieces);
             let skip = positive(draft.seq.since(conn.snd_una));
             let queue = &conn.queue;
@@ -114,16 +117,17 @@ impl Tcp {
                 return Sent::Lost;
             }
             count(counters, draft);
-            if !on_sent(now, conn, flights, id.slot, draft) {
+            if !on_sent(now, conn, repair.as_deref_mut(), flights, id.slot, draft) {
                 counters.inc(Metric::TcpFlightPoolFull);
             }
             if config.rack_tlp && draft.why != Why::Ack {
                 probe::schedule(conn, now);
             }
             burst += u32::from(draft.length > 0);
+            burst_bytes += draft.length;
             if burst == BURST {
-                burst = 0;
-                pace(conn, now);
+                pace(conn, now, burst_bytes);
+                (burst, burst_bytes) = (0, 0);
             }
         }
         // RFC 9293 section 3.8.6.1: nothing else would end a closed window.
@@ -138,7 +142,7 @@ impl Tcp {
 /// A burst has left: the next one goes when the path has had time for this one, at twice the rate of
 /// the window in slow start and a little above it afterwards (as Linux's tcp_pacing_ss_ratio and
 /// tcp_pacing_ca_ratio), so that pacing never is what limits.
-fn pace(conn: &mut Conn, now: Micros) {
+fn pace(conn: &mut Conn, now: Micros, burst_bytes: u32) {
     let Some(smoothed_us) = conn.rtt.smoothed_us() else {
         return;
     };
@@ -147,9 +151,10 @@ fn pace(conn: &mut Conn, now: Micros) {
     } else {
         12
     };
-    let burst = u64::from(BURST * conn.mss()) * 10;
+    let burst = u64::from(burst_bytes) * 10;
     let window = u64::from(conn.congestion.window()) * tenths;
     let pause_us = u64::from(smoothed_us) * burst / window.max(1);
+    let pause_us = pause_us.min(PAUSE_US_MAX);
     if pause_us >= PAUSE_US_MIN.into() {
         conn.pace_at = Deadline::of(now + Micros(pause_us));
     }
@@ -159,6 +164,7 @@ fn pace(conn: &mut Conn, now: Micros) {
 fn draft(
     now: Micros,
     conn: &mut Conn,
+    repair: Option<&Repair>,
     flights: &mut Flights,
     slot: u32,
     config: &Config,
@@ -182,7 +188,8 @@ fn draft(
         true => None,
         false => lost(conn, flights, slot)
             .or_else(|| tail(conn, flights, slot))
-            .or_else(|| next(now, conn, flights, config)),
+            .or_else(|| next(conn))
+            .map(|next| bundle(now, conn, repair, flights, config, next).unwrap_or(next)),
     };
     data.or_else(|| (conn.ack_due == AckDue::Now).then_some(ack))
 }
@@ -238,7 +245,7 @@ fn again(conn: &Conn, why: Why, record: Record) -> Draft {
 }
 
 /// New data, or a probe of a closed window.
-fn next(now: Micros, conn: &Conn, flights: &Flights, config: &Config) -> Option<Draft> {
+fn next(conn: &Conn) -> Option<Draft> {
     let unsent = positive(conn.snd_end.since(conn.snd_nxt));
     let next = cut(conn, Why::Next, conn.snd_nxt, conn.room());
     if next.length > 0 {
@@ -251,7 +258,7 @@ fn next(now: Micros, conn: &Conn, flights: &Flights, config: &Config) -> Option<
             || conn.is_cut_by_congestion(next.length) && conn.pipe() == 0
             || conn.probe;
         if worth {
-            return Some(bundle(now, conn, flights, config, next).unwrap_or(next));
+            return Some(next);
         }
     } else if unsent > 0 && conn.probe {
         return Some(Draft {
@@ -269,13 +276,14 @@ fn next(now: Micros, conn: &Conn, flights: &Flights, config: &Config) -> Option<
 fn bundle(
     now: Micros,
     conn: &Conn,
+    repair: Option<&Repair>,
     flights: &Flights,
     config: &Config,
     next: Draft,
 ) -> Option<Draft> {
-    let lossy = conn.lossy_at.is_some_and(|at| at.age_ms(now) < LOSSY_MS);
+    let lossy = repair.is_some_and(|repair| repair.is_lossy(now));
     let thin = (1..=THIN_SEGMENTS).contains(&conn.flight.count());
-    if !config.bundling || !lossy || !thin {
+    if !config.bundling || !lossy || !thin || next.why != Why::Next || conn.tail.due {
         return None;
     }
     let pause_us = conn.rtt.smoothed_us()? / THIN_PAUSE;
@@ -306,7 +314,14 @@ fn cut(conn: &Conn, why: Why, seq: Seq, room: u32) -> Draft {
 }
 
 /// Takes note of what was sent; false when the flight's pool had no record for it.
-fn on_sent(now: Micros, conn: &mut Conn, flights: &mut Flights, slot: u32, draft: Draft) -> bool {
+fn on_sent(
+    now: Micros,
+    conn: &mut Conn,
+    mut repair: Option<&mut Repair>,
+    flights: &mut Flights,
+    slot: u32,
+    draft: Draft,
+) -> bool {
     let stamp = Stamp::of(now);
     let end = draft.end();
     let mut kept = true;
@@ -315,7 +330,7 @@ fn on_sent(now: Micros, conn: &mut Conn, flights: &mut Flights, slot: u32, draft
         Why::Resend(record) => {
             flights.on_resent(&mut conn.flight, record, end, stamp);
             let ts = conn.ts_now(now);
-            conn.recovery.on_sent(draft.length, Some(ts));
+            reduce(conn, repair, draft.length, Some(ts));
             if record.start == conn.snd_una {
                 conn.rto_at = Deadline::NEVER;
             }
@@ -332,14 +347,16 @@ fn on_sent(now: Micros, conn: &mut Conn, flights: &mut Flights, slot: u32, draft
         }
         Why::Next | Why::Bundle(_) => {
             if let Why::Bundle(from) = draft.why {
-                conn.bundled = conn.snd_nxt;
+                if let Some(repair) = repair.as_deref_mut() {
+                    repair.bundled = Some(conn.snd_nxt);
+                }
                 flights.on_bundled(&mut conn.flight, from, end, stamp);
             } else {
                 let at = (slot, conn.snd_una);
                 kept = flights.push(&mut conn.flight, at, end, stamp);
             }
-            conn.recovery
-                .on_sent(positive(end.since(conn.snd_nxt)), None);
+            let new = positive(end.since(conn.snd_nxt));
+            reduce(conn, repair, new, None);
             if conn.tail.due {
                 conn.tail.on_sent(end, false);
                 conn.rto_at = Deadline::NEVER;
@@ -358,6 +375,15 @@ fn on_sent(now: Micros, conn: &mut Conn, flights: &mut Flights, slot: u32, draft
     conn.unacknowledged = 0;
     conn.last_ack = conn.rcv_nxt;
     kept
+}
+
+/// Recovery takes note of what is sent in it.
+fn reduce(conn: &Conn, repair: Option<&mut Repair>, bytes: u32, resent_ts: Option<u32>) {
+    if let Some(repair) = repair
+        && !conn.recovery.is_open()
+    {
+        repair.reduction.on_sent(bytes, resent_ts);
+    }
 }
 
 fn count(counters: &crate::metrics::counters::Counters, draft: Draft) {

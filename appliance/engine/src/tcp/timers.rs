@@ -11,6 +11,7 @@ use crate::tcp::conn::{AckDue, Conn, State};
 use crate::tcp::flight::Flights;
 use crate::tcp::moment::{Deadline, StampMs};
 use crate::tcp::recovery::Phase;
+use crate::tcp::repair::{self, Repair};
 use crate::tcp::{CloseReason, Config, Tcp, path_mtu, replies};
 use crate::units::{ConnId, Micros};
 
@@ -87,6 +88,7 @@ impl Tcp {
         let Tcp {
             conns,
             flights,
+            repairs,
             config,
             counters,
             ..
@@ -101,7 +103,9 @@ impl Tcp {
             return self.on_deadlines(now, id);
         }
         if conn.loss_at.is_due(now) {
-            on_loss_timer(now, conn, flights, config, counters);
+            repair::with(now, repairs, conn, |conn, repair| {
+                on_loss_timer(now, (conn, repair), flights, config, counters);
+            });
             self.make_ready(id);
             return None;
         }
@@ -120,7 +124,9 @@ impl Tcp {
             conn.probe = true;
         } else {
             counters.inc(Metric::TcpTimeouts);
-            time_out(now, conn, flights, config);
+            repair::with(now, repairs, conn, |conn, repair| {
+                time_out(now, (conn, repair), flights, config);
+            });
         }
         conn.rtt.back_off();
         self.suspect_black_hole(id);
@@ -228,7 +234,7 @@ fn is_stalled(conn: &mut Conn, now: Micros, limit: Micros) -> bool {
 /// The reordering window has passed, or the tail has been silent for long.
 fn on_loss_timer(
     now: Micros,
-    conn: &mut Conn,
+    (conn, repair): (&mut Conn, &mut Repair),
     flights: &mut Flights,
     config: &Config,
     counters: &Counters,
@@ -241,37 +247,46 @@ fn on_loss_timer(
         return;
     }
     let flight = conn.in_flight();
-    let lost = find_losses_by_time(now, conn, flights);
+    let lost = find_losses_by_time(now, conn, repair, flights);
     if lost > 0 {
         counters.inc(Metric::TcpFastRetransmits);
         counters.add(Metric::TcpBytesLost, lost.into());
-        begin_recovery(now, conn, config, flight);
+        begin_recovery(now, conn, repair, config, flight);
     }
 }
 
 /// The retransmission timer ran out (RFC 6298 section 5.4 to 5.7, RFC 5681 section 3.1).
-fn time_out(now: Micros, conn: &mut Conn, flights: &mut Flights, config: &Config) {
+fn time_out(
+    now: Micros,
+    (conn, repair): (&mut Conn, &mut Repair),
+    flights: &mut Flights,
+    config: &Config,
+) {
     let reneged = flights.forget_if_reneged(&mut conn.flight);
     let by_time = conn.sack && config.rack_tlp && !reneged;
-    let (una, rack, flight) = (conn.snd_una, conn.rack, conn.in_flight());
-    let smoothed_us = conn.rtt.smoothed_us().unwrap_or(0);
+    let (una, rtt, flight) = (conn.snd_una, conn.rtt, conn.in_flight());
+    let rack = &repair.rack;
     flights.mark_lost(&mut conn.flight, una, |sent| {
-        !by_time || rack.is_lost_by_timeout(now, sent, una, smoothed_us)
+        !by_time || rack.is_lost_by_timeout(now, sent, una, &rtt)
     });
     let before = (conn.congestion.window(), conn.congestion.threshold());
+    // A timeout in the middle of recovery is the same loss: what was before it was before it.
+    let before = conn.recovery.is_open().then_some(before);
     // Only the first timeout of a flight lowers the threshold, and only if nothing else has.
     let first = conn.recovery.is_open() || !una.before(conn.recovery.point);
-    conn.recovery
-        .begin(Phase::Timeout, conn.snd_nxt, flight, before);
+    conn.recovery.begin(Phase::Timeout, conn.snd_nxt);
+    repair.reduction.begin(flight, before);
     conn.recovery.duplicates = 0;
     let mss = conn.mss();
     if first {
-        conn.congestion.on_loss(config.congestion, flight, mss);
+        let cubic = &mut repair.cubic;
+        conn.congestion
+            .on_loss(config.congestion, flight, mss, cubic);
     }
     conn.congestion.set_window(conn.pipe() + mss, mss);
     conn.tail.cancel();
     conn.loss_at = Deadline::NEVER;
-    conn.lossy_at = Some(StampMs::of(now));
+    repair.lossy_at = Some(StampMs::of(now));
 }
 
 impl Conn {

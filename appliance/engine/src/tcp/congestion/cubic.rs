@@ -19,7 +19,7 @@ const ALPHA_THOUSANDTHS: u32 = 529;
 
 /// What is remembered of the last loss.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cubic {
+pub(in crate::tcp) struct Cubic {
     /// W_max: where the window was, or a little below when it had not come back up to there
     /// (section 4.7).
     plateau: u32,
@@ -45,6 +45,11 @@ impl Cubic {
         };
         self.end_epoch();
         window / 10 * BETA_TENTHS
+    }
+
+    /// Whether a congestion avoidance is under way.
+    pub(in crate::tcp) fn has_epoch(&self) -> bool {
+        self.epoch.is_some()
     }
 
     /// The next acknowledgement begins a new epoch.

@@ -11,7 +11,7 @@
 mod cubic;
 
 use crate::tcp::Algorithm;
-use crate::tcp::congestion::cubic::Cubic;
+pub(super) use crate::tcp::congestion::cubic::Cubic;
 use crate::tcp::moment::StampMs;
 use crate::units::Micros;
 use crate::wire::seq::Seq;
@@ -54,7 +54,6 @@ pub(super) struct Congestion {
     round_end: Seq,
     /// When the window was last used by half or more, or last halved for not being used.
     validated: StampMs,
-    cubic: Cubic,
 }
 
 impl Congestion {
@@ -67,7 +66,6 @@ impl Congestion {
             used_before: 0,
             round_end: iss,
             validated: StampMs::of(now),
-            cubic: Cubic::default(),
         }
     }
 
@@ -87,7 +85,7 @@ impl Congestion {
     }
 
     /// New data was acknowledged outside fast recovery.
-    pub(super) fn on_acked(&mut self, algorithm: Algorithm, growth: &Growth) {
+    pub(super) fn on_acked(&mut self, algorithm: Algorithm, growth: &Growth, cubic: &mut Cubic) {
         self.used = self.used.max(growth.flight);
         let is_used = self.is_validated();
         if !growth.una.before(self.round_end) {
@@ -97,7 +95,7 @@ impl Congestion {
         }
         if !is_used {
             // RFC 9438 section 5.8: time in which nothing was asked of the window does not count.
-            self.cubic.end_epoch();
+            cubic.end_epoch();
             return self.decay(growth);
         }
         self.validated = StampMs::of(growth.now);
@@ -106,7 +104,7 @@ impl Congestion {
             growth.acked.min(most)
         } else {
             match algorithm {
-                Algorithm::Cubic => self.cubic.growth(self.window, growth),
+                Algorithm::Cubic => cubic.growth(self.window, growth),
                 Algorithm::NewReno => share(growth.mss, growth.acked, self.window),
             }
         };
@@ -133,14 +131,20 @@ impl Congestion {
 
     /// A loss, or a mark of congestion, with `flight` bytes in flight: lowers the threshold. The
     /// window is set by the caller.
-    pub(super) fn on_loss(&mut self, algorithm: Algorithm, flight: u32, mss: u32) {
+    pub(super) fn on_loss(
+        &mut self,
+        algorithm: Algorithm,
+        flight: u32,
+        mss: u32,
+        cubic: &mut Cubic,
+    ) {
         // RFC 7661 section 4.4.1: what was used counts, not what was allowed.
         let used = flight
             .max(self.used)
             .max(self.used_before)
             .min(self.window.max(flight));
         let left = match algorithm {
-            Algorithm::Cubic => self.cubic.on_loss(used),
+            Algorithm::Cubic => cubic.on_loss(used),
             Algorithm::NewReno => used / 2,
         };
         self.threshold = left.max(2 * mss);
@@ -152,10 +156,10 @@ impl Congestion {
     }
 
     /// The loss was none (RFC 4015 section 3.2): back to what was.
-    pub(super) fn undo(&mut self, window: u32, threshold: u32) {
+    pub(super) fn undo(&mut self, window: u32, threshold: u32, cubic: &mut Cubic) {
         self.window = self.window.max(window);
         self.threshold = self.threshold.max(threshold);
-        self.cubic.end_epoch();
+        cubic.end_epoch();
     }
 }
 
@@ -199,15 +203,23 @@ mod tests {
     #[test]
     fn slow_start_takes_what_was_acknowledged_but_two_segments_at_most() {
         let mut open = Congestion::new(MSS, Seq(0), Micros(0));
-        open.on_acked(Algorithm::NewReno, &growth(1_000, 10_000, 1));
+        open.on_acked(
+            Algorithm::NewReno,
+            &growth(1_000, 10_000, 1),
+            &mut Cubic::default(),
+        );
         assert_eq!(open.window(), 11_000);
-        open.on_acked(Algorithm::NewReno, &growth(9_000, 11_000, 2));
+        open.on_acked(
+            Algorithm::NewReno,
+            &growth(9_000, 11_000, 2),
+            &mut Cubic::default(),
+        );
         assert_eq!(open.window(), 13_000);
         let careful = Growth {
             careful: true,
             ..growth(9_000, 13_000, 3)
         };
-        open.on_acked(Algorithm::NewReno, &careful);
+        open.on_acked(Algorithm::NewReno, &careful, &mut Cubic::default());
         assert_eq!(open.window(), 14_000);
     }
 
@@ -215,10 +227,14 @@ mod tests {
     fn newreno_adds_a_segment_a_round_and_halves() {
         let mut reno = window(10_000);
         for step in 0..10 {
-            reno.on_acked(Algorithm::NewReno, &growth(1_000, 10_000, step));
+            reno.on_acked(
+                Algorithm::NewReno,
+                &growth(1_000, 10_000, step),
+                &mut Cubic::default(),
+            );
         }
         assert!((10_900..=11_000).contains(&reno.window()), "{reno:?}");
-        reno.on_loss(Algorithm::NewReno, 10_000, MSS);
+        reno.on_loss(Algorithm::NewReno, 10_000, MSS, &mut Cubic::default());
         assert_eq!(reno.threshold(), 5_000);
     }
 
@@ -226,16 +242,28 @@ mod tests {
     fn what_is_not_used_neither_grows_nor_is_lost_for_five_minutes() {
         let mut open = window(100_000);
         for step in 0..100 {
-            open.on_acked(Algorithm::Cubic, &growth(1_000, 2_000, step));
+            open.on_acked(
+                Algorithm::Cubic,
+                &growth(1_000, 2_000, step),
+                &mut Cubic::default(),
+            );
         }
         assert_eq!(open.window(), 100_000);
         // The loss of one of two segments does not leave 50 KB.
         let mut lossy = open;
-        lossy.on_loss(Algorithm::NewReno, 2_000, MSS);
+        lossy.on_loss(Algorithm::NewReno, 2_000, MSS, &mut Cubic::default());
         assert_eq!(lossy.threshold(), 2_000);
-        open.on_acked(Algorithm::Cubic, &growth(1_000, 2_000, 300_200));
+        open.on_acked(
+            Algorithm::Cubic,
+            &growth(1_000, 2_000, 300_200),
+            &mut Cubic::default(),
+        );
         assert_eq!((open.window(), open.threshold()), (50_000, 100_000));
-        open.on_acked(Algorithm::Cubic, &growth(1_000, 2_000, 300_300));
+        open.on_acked(
+            Algorithm::Cubic,
+            &growth(1_000, 2_000, 300_300),
+            &mut Cubic::default(),
+        );
         assert_eq!(open.window(), 50_000);
     }
 
@@ -243,12 +271,16 @@ mod tests {
     fn never_below_two_segments_nor_above_the_bound() {
         let mut open = window(WINDOW_MAX);
         open.threshold = u32::MAX;
-        open.on_acked(Algorithm::Cubic, &growth(2_000, WINDOW_MAX, 1));
+        open.on_acked(
+            Algorithm::Cubic,
+            &growth(2_000, WINDOW_MAX, 1),
+            &mut Cubic::default(),
+        );
         assert_eq!(open.window(), WINDOW_MAX);
-        open.on_loss(Algorithm::Cubic, 100, MSS);
+        open.on_loss(Algorithm::Cubic, 100, MSS, &mut Cubic::default());
         assert!(open.threshold() >= 2 * MSS);
         let mut small = window(1_000);
-        small.on_loss(Algorithm::Cubic, 100, MSS);
+        small.on_loss(Algorithm::Cubic, 100, MSS, &mut Cubic::default());
         assert_eq!(small.threshold(), 2 * MSS);
     }
 }
