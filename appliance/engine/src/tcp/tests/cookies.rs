@@ -5,7 +5,7 @@ use super::peer::*;
 use crate::metrics::catalog::Metric;
 use crate::tcp::Verdict;
 use crate::units::Micros;
-use crate::wire::segment::Options;
+use crate::wire::segment::{Flags, Options};
 use crate::wire::seq::Seq;
 
 fn everything() -> Options {
@@ -131,6 +131,31 @@ fn without_timestamps_only_the_mss_survives_and_nothing_else_is_offered() {
         complete(&mut peer, &answer, b"");
         peer.place(2_000);
         assert_eq!(peer.see()[0].payload.len(), sent, "{asked:?}");
+    }
+}
+
+/// RFC 3168 section 6.1.1: agreed to in the SYN-ACK, so it has to be known when the ACK comes.
+#[test]
+fn ecn_survives_with_timestamps_and_is_not_agreed_to_without() {
+    let asked = Flags {
+        ece: true,
+        cwr: true,
+        ..SYN
+    };
+    for timestamps in [Some((77, 0)), None] {
+        let mut peer = flooded();
+        let offered = Options {
+            timestamps,
+            ..everything()
+        };
+        peer.send_with(asked, ISS, Seq(0), b"", offered);
+        let answer = peer.see_one();
+        peer.theirs = answer.segment.seq + 1;
+        assert_eq!(answer.segment.flags.ece, timestamps.is_some());
+        assert!(!answer.segment.flags.cwr);
+        complete(&mut peer, &answer, b"");
+        let conn = peer.tcp.conns.get(peer.id.unwrap()).unwrap();
+        assert_eq!(conn.ecn.agreed, timestamps.is_some());
     }
 }
 
