@@ -111,7 +111,6 @@ mod tests {
         for clock in [0, 1, 63, 64, 1_000_003, u32::MAX - 5, u32::MAX] {
             for (window_scale, sack) in [(None, true), (Some(14), false), (Some(0), true)] {
                 let offer = Offer {
-                    ecn: false,
                     mss: 1460,
                     window_scale,
                     sack,
