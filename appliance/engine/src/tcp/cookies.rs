@@ -35,6 +35,7 @@ const SCALE_MASK: u32 = 0x0f;
 const SCALE_NONE: u32 = 0x0f;
 const SACK_BIT: u32 = 0x10;
 const ECN_BIT: u32 = 0x20;
+const _: () = assert!(SCALE_MASK + SACK_BIT + ECN_BIT == (1 << TIMESTAMP_BITS) - 1);
 
 /// The initial sequence number that says what `offer` was.
 pub(super) fn issue(secret: [u64; 2], now: Micros, flow: &Flow, irs: Seq, offer: &Offer) -> Seq {
@@ -124,8 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_rises_and_fits_its_index() {
+    fn the_table_rises() {
         assert!(MSS_TABLE.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(SCALE_MASK | SACK_BIT | ECN_BIT < 1 << TIMESTAMP_BITS);
     }
 }
