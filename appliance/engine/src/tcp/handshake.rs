@@ -166,13 +166,9 @@ impl Tcp {
             None => Offer {
                 window_scale: None,
                 sack: false,
+                ecn: false,
                 ..offer
             },
-        };
-        // Nor is there one for this.
-        let offer = Offer {
-            ecn: false,
-            ..offer
         };
         let clock = isn::timestamp(now, isn::timestamp_offset(secret, &flow));
         let answer = self.syn_ack(&SynAck {

@@ -5,7 +5,7 @@ use super::peer::*;
 use crate::metrics::catalog::Metric;
 use crate::tcp::Verdict;
 use crate::units::Micros;
-use crate::wire::segment::Options;
+use crate::wire::segment::{Flags, Options};
 use crate::wire::seq::Seq;
 
 fn everything() -> Options {
@@ -134,6 +134,31 @@ fn without_timestamps_only_the_mss_survives_and_nothing_else_is_offered() {
     }
 }
 
+/// RFC 3168 section 6.1.1: agreed to in the SYN-ACK, so it has to be known when the ACK comes.
+#[test]
+fn ecn_survives_with_timestamps_and_is_not_agreed_to_without() {
+    let asked = Flags {
+        ece: true,
+        cwr: true,
+        ..SYN
+    };
+    for timestamps in [Some((77, 0)), None] {
+        let mut peer = flooded();
+        let offered = Options {
+            timestamps,
+            ..everything()
+        };
+        peer.send_with(asked, ISS, Seq(0), b"", offered);
+        let answer = peer.see_one();
+        peer.theirs = answer.segment.seq + 1;
+        assert_eq!(answer.segment.flags.ece, timestamps.is_some());
+        assert!(!answer.segment.flags.cwr);
+        complete(&mut peer, &answer, b"");
+        let conn = peer.tcp.conns.get(peer.id.unwrap()).unwrap();
+        assert_eq!(conn.ecn.agreed, timestamps.is_some());
+    }
+}
+
 /// "The oldest gives way" would let a flood push out everybody.
 #[test]
 fn who_is_in_the_table_stays_there() {
@@ -229,9 +254,33 @@ fn a_cookie_lives_one_to_two_periods_and_only_while_cookies_are_sent() {
     assert!(!open(128, false));
     assert!(open(127, true));
     assert!(!open(128, true));
-    // None was ever sent: nothing is even computed.
-    let mut peer = Peer::new();
-    assert_eq!(peer.send(ACK, ISS + 1, Seq(5), b""), Verdict::Unknown);
+}
+
+/// A number that is right is not taken by a core that has sent no cookie lately: whoever tries numbers
+/// has to wait for a flood. (The ACK goes round the cores, and the one that sent it takes it.)
+#[test]
+fn a_core_that_sends_no_cookies_takes_none() {
+    let mut sender = flooded();
+    let mut idle = Peer::new();
+    let mut earlier = flooded();
+    ask(&mut earlier, everything());
+    sender.now = sender.now + Micros::from_secs(128);
+    for port in 1..=4 {
+        sender.remote.set_port(port);
+        sender.send(SYN, ISS, Seq(0), b"");
+    }
+    sender.remote.set_port(5_000);
+    sender.see();
+    let answer = ask(&mut sender, everything());
+    for other in [&mut idle, &mut earlier] {
+        other.now = sender.now;
+        other.remote = sender.remote;
+        other.theirs = sender.theirs;
+        assert_eq!(complete(other, &answer, b""), Verdict::Unknown);
+        assert_eq!(other.opened, 0);
+    }
+    complete(&mut sender, &answer, b"");
+    assert_eq!(sender.opened, 1);
 }
 
 /// The bare ACK was lost, as in H13.

@@ -93,7 +93,7 @@ fn silence_is_no_stall() {
     answering(&mut peer, 10_000, |peer, _| {
         peer.send(ACK, START, peer.theirs, b"");
     });
-    peer.wait(90_000);
+    peer.wait(150_000);
     assert!(peer.closed.is_empty());
     peer.window = 5_000;
     peer.send(ACK, START, peer.theirs, b"");
