@@ -13,7 +13,7 @@
 //!
 //! Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", schemes 6 and 7.
 
-use crate::units::Micros;
+use crate::units::{Micros, Moment};
 
 /// A part of a tick is 16 us: at five million segments a second, deadlines of 80 of them.
 const PART_SHIFT: u32 = 4;
@@ -30,10 +30,6 @@ const NEAR: usize = 64;
 /// Not on any list.
 const NONE: u32 = u32::MAX;
 
-/// The latest deadline there is: 48 bits of microseconds, almost nine years. Later ones come true
-/// then; no clock that starts with the machine gets there.
-const LATEST: u64 = (1 << 48) - 1;
-
 /// Where an id is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -44,8 +40,7 @@ enum Level {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    at_low: u32,
-    at_high: u16,
+    at: Moment,
     level: Level,
     next: u32,
     previous: u32,
@@ -56,14 +51,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 
 impl Entry {
     fn at(&self) -> Micros {
-        Micros(u64::from(self.at_high) << 32 | u64::from(self.at_low))
-    }
-
-    fn set_at(&mut self, at: Micros) {
-        let at = at.0.min(LATEST);
-        // Both halves fit.
-        self.at_low = u32::try_from(at & 0xffff_ffff).unwrap_or(u32::MAX);
-        self.at_high = u16::try_from(at >> 32).unwrap_or(u16::MAX);
+        self.at.into()
     }
 }
 
@@ -85,8 +73,7 @@ impl Wheel {
     /// A wheel for the ids `0..capacity`.
     pub fn new(capacity: u32) -> Wheel {
         let entry = Entry {
-            at_low: 0,
-            at_high: 0,
+            at: Micros::NEVER.into(),
             level: Level::None,
             next: NONE,
             previous: NONE,
@@ -120,7 +107,7 @@ impl Wheel {
             return self.cancel(id);
         }
         // A time that has passed belongs to the part that is looked at next.
-        let at = Micros(at.0.max(self.part << PART_SHIFT).min(LATEST));
+        let at = Micros(at.0.max(self.part << PART_SHIFT).min(Moment::LATEST.0));
         let level = if at.0 >> TICK_SHIFT == self.tick() {
             Level::Near
         } else {
@@ -131,7 +118,8 @@ impl Wheel {
         };
         // The usual case of a timer that is pushed on within its slot.
         if entry.level == level && slot_of(level, entry.at()) == slot_of(level, at) {
-            return entry.set_at(at);
+            entry.at = at.into();
+            return;
         }
         self.cancel(id);
         self.link(id, at, level);
@@ -246,7 +234,7 @@ impl Wheel {
             first.previous = id;
         }
         let entry = &mut self.entries[id as usize];
-        entry.set_at(at);
+        entry.at = at.into();
         entry.level = level;
         entry.next = first;
         entry.previous = NONE;
