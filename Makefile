@@ -38,10 +38,11 @@ lint: setup
 	cargo clippy --release -p cluecast --all-targets -- -D warnings
 	shellcheck $(SCRIPTS)
 
-# The load generator and its judge, against a stand-in.
+# The load generator and its judge, against a stand-in; what an idle player costs (fails above 512 bytes).
 bench: setup
 	cargo build --release -p bench
 	"$$CARGO_TARGET_DIR/release/swarm" --help
+	"$$CARGO_TARGET_DIR/release/idle"
 
 # FUZZ_SECONDS (60) for each fuzz target; prints the executions. Not a part of `make test`, which replays
 # the committed corpus.

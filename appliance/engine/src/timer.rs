@@ -1,35 +1,47 @@
-//! A hashed timer wheel: one deadline an id, in constant time.
+//! A timer wheel in two levels: one deadline an id, in constant time.
 //!
 //! Owned by the layer whose deadlines it keeps (TCP, sessions); an id is that layer's record slot. A
 //! slot of the wheel is a doubly linked list through the records' own links, so nothing is allocated
-//! after `new`. Deadlines are kept exactly: a turn of the wheel that meets an id which is not due in
-//! this round leaves it where it is. An id costs 16 bytes.
+//! after `new`. The far level has a slot for each tick of a round. When the wheel comes to a tick, its
+//! ids move to the near level, which cuts the tick into 64 parts: an event to every player sets as many
+//! deadlines within a tick, and whoever asks for those that are due must not look at all of them each
+//! time. Deadlines are kept exactly: an id that is not due in this round stays where it is. An id costs
+//! 16 bytes.
 //!
-//! Invariants: `expire` never gives an id early, and at most one tick late when it is called in time.
-//! After a long pause it looks at every slot once, not once for each tick that passed.
+//! Invariants: `expire` never gives an id early, and gives it when it is first called after the
+//! deadline. After a long pause it looks at every slot once, not once for each tick that passed.
 //!
-//! Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", scheme 6.
+//! Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", schemes 6 and 7.
 
-use crate::units::Micros;
+use crate::units::{Micros, Moment};
 
-/// A tick is 1,024 us: finer costs more looks, coarser makes delayed ACKs and probes uneven.
-const TICK_SHIFT: u32 = 10;
+/// A part of a tick is 16 us: at five million segments a second, deadlines of 80 of them.
+const PART_SHIFT: u32 = 4;
 
-/// Slots of the wheel: a round takes about four seconds, longer than most deadlines of a busy core.
-const SLOTS: usize = 4096;
+/// A tick is 64 parts, 1,024 us: as many as a word has bits.
+const TICK_SHIFT: u32 = PART_SHIFT + 6;
+
+/// Slots of the far level: a round takes about four seconds, longer than most deadlines of a busy core.
+const FAR: usize = 4096;
+
+/// Slots of the near level.
+const NEAR: usize = 64;
 
 /// Not on any list.
 const NONE: u32 = u32::MAX;
 
-/// The latest deadline there is: 48 bits of microseconds, almost nine years. Later ones come true
-/// then; no clock that starts with the machine gets there.
-const LATEST: u64 = (1 << 48) - 1;
+/// Where an id is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    None,
+    Near,
+    Far,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    at_low: u32,
-    at_high: u16,
-    scheduled: bool,
+    at: Moment,
+    level: Level,
     next: u32,
     previous: u32,
 }
@@ -39,14 +51,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 
 impl Entry {
     fn at(&self) -> Micros {
-        Micros(u64::from(self.at_high) << 32 | u64::from(self.at_low))
-    }
-
-    fn set_at(&mut self, at: Micros) {
-        let at = at.0.min(LATEST);
-        // Both halves fit.
-        self.at_low = u32::try_from(at & 0xffff_ffff).unwrap_or(u32::MAX);
-        self.at_high = u16::try_from(at >> 32).unwrap_or(u16::MAX);
+        self.at.into()
     }
 }
 
@@ -54,11 +59,13 @@ impl Entry {
 #[derive(Debug)]
 pub struct Wheel {
     entries: Vec<Entry>,
+    /// First ids of the far slots, then of the near ones.
     slots: Vec<u32>,
     /// Which slots have entries: found a word at a time.
     occupied: Vec<u64>,
-    /// Tick up to which (not including) all that was due has been given out.
-    tick: u64,
+    /// Part up to which (not including) all that was due has been given out. The near level holds
+    /// what its tick has left.
+    part: u64,
     count: usize,
 }
 
@@ -66,17 +73,16 @@ impl Wheel {
     /// A wheel for the ids `0..capacity`.
     pub fn new(capacity: u32) -> Wheel {
         let entry = Entry {
-            at_low: 0,
-            at_high: 0,
-            scheduled: false,
+            at: Micros::NEVER.into(),
+            level: Level::None,
             next: NONE,
             previous: NONE,
         };
         Wheel {
             entries: vec![entry; capacity as usize],
-            slots: vec![NONE; SLOTS],
-            occupied: vec![0; SLOTS / 64],
-            tick: 0,
+            slots: vec![NONE; FAR + NEAR],
+            occupied: vec![0; (FAR + NEAR) / 64],
+            part: 0,
             count: 0,
         }
     }
@@ -84,6 +90,11 @@ impl Wheel {
     /// Bytes taken.
     pub fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>() + self.slots.capacity() * size_of::<u32>()
+    }
+
+    /// Ids that have a deadline.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Sets the deadline of `id`, replacing the one it had.
@@ -95,39 +106,150 @@ impl Wheel {
         if at == Micros::NEVER {
             return self.cancel(id);
         }
-        // A time that has passed belongs to the tick that is looked at next.
-        let at = Micros(at.0.max(self.tick << TICK_SHIFT).min(LATEST));
-        match self.entries.get(id as usize) {
-            None => return,
-            // The usual case of a timer that is pushed on within its slot.
-            Some(entry) if entry.scheduled && self.slot_of(entry.at()) == self.slot_of(at) => {
-                return self.entries[id as usize].set_at(at);
-            }
-            Some(_) => self.cancel(id),
+        // A time that has passed belongs to the part that is looked at next.
+        let at = Micros(at.0.max(self.part << PART_SHIFT).min(Moment::LATEST.0));
+        let level = if at.0 >> TICK_SHIFT == self.tick() {
+            Level::Near
+        } else {
+            Level::Far
+        };
+        let Some(entry) = self.entries.get_mut(id as usize) else {
+            return;
+        };
+        // The usual case of a timer that is pushed on within its slot.
+        if entry.level == level && slot_of(level, entry.at()) == slot_of(level, at) {
+            entry.at = at.into();
+            return;
         }
-        let slot = self.slot_of(at);
-        let first = std::mem::replace(&mut self.slots[slot], id);
-        if let Some(first) = self.entries.get_mut(first as usize) {
-            first.previous = id;
-        }
-        let entry = &mut self.entries[id as usize];
-        entry.set_at(at);
-        entry.scheduled = true;
-        entry.next = first;
-        entry.previous = NONE;
-        self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.cancel(id);
+        self.link(id, at, level);
         self.count += 1;
     }
 
     /// Forgets the deadline of `id`, if it has one.
     pub fn cancel(&mut self, id: u32) {
-        let Some(&entry) = self.entries.get(id as usize) else {
-            return;
-        };
-        if !entry.scheduled {
-            return;
+        if self.unlink(id) {
+            self.count -= 1;
         }
-        let slot = self.slot_of(entry.at());
+    }
+
+    /// An id whose deadline has passed, forgetting the deadline. Call until it answers none.
+    pub fn expire(&mut self, now: Micros) -> Option<u32> {
+        let until = now.0 >> PART_SHIFT;
+        if self.count == 0 {
+            self.part = self.part.max(until);
+            return None;
+        }
+        loop {
+            if let Some(id) = self.due_near(now) {
+                self.cancel(id);
+                return Some(id);
+            }
+            let tick = until >> (TICK_SHIFT - PART_SHIFT);
+            if self.tick() >= tick {
+                self.part = self.part.max(until);
+                return None;
+            }
+            // After a pause of more than a round every slot is looked at once.
+            let from = (self.tick() + 1).max((tick + 1).saturating_sub(FAR as u64));
+            self.enter(self.next_occupied(from).min(tick));
+        }
+    }
+
+    /// A time at which `expire` should be called, never later than the first deadline. Cheap, so it
+    /// may be too early: a round of the wheel at most is looked ahead.
+    pub fn poll_at(&self) -> Micros {
+        if self.count == 0 {
+            return Micros::NEVER;
+        }
+        match self.next_near() {
+            Some(part) => {
+                let list = self.list(slot_of(Level::Near, Micros(part << PART_SHIFT)));
+                let first = list.map(|(_, entry)| entry.at()).min();
+                first.unwrap_or(Micros::NEVER)
+            }
+            None => Micros(self.next_occupied(self.tick() + 1) << TICK_SHIFT),
+        }
+    }
+
+    fn tick(&self) -> u64 {
+        self.part >> (TICK_SHIFT - PART_SHIFT)
+    }
+
+    /// A due id of the near level; goes on to the part it is in, or that `now` is in.
+    fn due_near(&mut self, now: Micros) -> Option<u32> {
+        let until = now.0 >> PART_SHIFT;
+        let part = self.next_near().filter(|&part| part <= until)?;
+        self.part = part;
+        let slot = slot_of(Level::Near, Micros(part << PART_SHIFT));
+        let due = self.list(slot).find(|(_, entry)| entry.at() <= now);
+        due.map(|(id, _)| id)
+    }
+
+    /// The first part from the current one on whose slot has entries.
+    fn next_near(&self) -> Option<u64> {
+        let here = self.part % NEAR as u64;
+        let rest = self.occupied[FAR / 64] >> here;
+        (rest != 0).then(|| self.part + u64::from(rest.trailing_zeros()))
+    }
+
+    /// Goes on to `tick`: what is due in it moves to the near level.
+    fn enter(&mut self, tick: u64) {
+        self.part = tick << (TICK_SHIFT - PART_SHIFT);
+        let start = Micros(tick << TICK_SHIFT);
+        let mut id = self.slots[slot_of(Level::Far, start)];
+        while let Some(&entry) = self.entries.get(id as usize) {
+            if entry.at().0 >> TICK_SHIFT <= tick {
+                self.unlink(id);
+                self.link(id, entry.at().max(start), Level::Near);
+            }
+            id = entry.next;
+        }
+    }
+
+    /// The first tick from `from` on whose slot has entries; a round later when there is none.
+    fn next_occupied(&self, from: u64) -> u64 {
+        let mut tick = from;
+        let end = from + FAR as u64;
+        while tick < end {
+            let slot = slot_of(Level::Far, Micros(tick << TICK_SHIFT));
+            let rest = self.occupied[slot / 64] >> (slot % 64);
+            if rest != 0 {
+                return tick + u64::from(rest.trailing_zeros());
+            }
+            tick += 64 - slot as u64 % 64;
+        }
+        end
+    }
+
+    fn list(&self, slot: usize) -> impl Iterator<Item = (u32, &Entry)> {
+        let get = |id: u32| Some((id, self.entries.get(id as usize)?));
+        std::iter::successors(get(self.slots[slot]), move |(_, entry)| get(entry.next))
+    }
+
+    fn link(&mut self, id: u32, at: Micros, level: Level) {
+        let slot = slot_of(level, at);
+        let first = std::mem::replace(&mut self.slots[slot], id);
+        if let Some(first) = self.entries.get_mut(first as usize) {
+            first.previous = id;
+        }
+        let entry = &mut self.entries[id as usize];
+        entry.at = at.into();
+        entry.level = level;
+        entry.next = first;
+        entry.previous = NONE;
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+    }
+
+    /// False when it is on no list.
+    fn unlink(&mut self, id: u32) -> bool {
+        let Some(&entry) = self.entries.get(id as usize) else {
+            return false;
+        };
+        if entry.level == Level::None {
+            return false;
+        }
+        let slot = slot_of(entry.level, entry.at());
         match self.entries.get_mut(entry.previous as usize) {
             Some(previous) => previous.next = entry.next,
             None => self.slots[slot] = entry.next,
@@ -138,86 +260,19 @@ impl Wheel {
         if self.slots[slot] == NONE {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
-        self.entries[id as usize].scheduled = false;
-        self.count -= 1;
+        self.entries[id as usize].level = Level::None;
+        true
     }
+}
 
-    /// Ids that have a deadline.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// An id whose deadline has passed, forgetting the deadline. Call until it answers none.
-    pub fn expire(&mut self, now: Micros) -> Option<u32> {
-        let until = now.0 >> TICK_SHIFT;
-        if self.count == 0 {
-            self.tick = until;
-            return None;
-        }
-        // After a pause of more than a round every slot is looked at once.
-        self.tick = self.tick.max((until + 1).saturating_sub(SLOTS as u64));
-        loop {
-            if let Some(id) = self.due_in_slot(now) {
-                self.cancel(id);
-                return Some(id);
-            }
-            if self.tick >= until {
-                return None;
-            }
-            self.tick = self.next_occupied(self.tick + 1).min(until);
-        }
-    }
-
-    /// A time at which `expire` should be called, never later than the first deadline by more than a
-    /// tick. Cheap, so it may be too early: a round of the wheel at most is looked ahead.
-    pub fn poll_at(&self) -> Micros {
-        if self.count == 0 {
-            return Micros::NEVER;
-        }
-        let mut first = Micros::NEVER;
-        let mut id = self.slots[self.slot_of(Micros(self.tick << TICK_SHIFT))];
-        while let Some(entry) = self.entries.get(id as usize) {
-            first = first.min(entry.at());
-            id = entry.next;
-        }
-        if first.0 >> TICK_SHIFT <= self.tick {
-            return first;
-        }
-        Micros(self.next_occupied(self.tick + 1) << TICK_SHIFT)
-    }
-
-    /// A due id in the slot of the current tick.
-    fn due_in_slot(&mut self, now: Micros) -> Option<u32> {
-        let slot = self.slot_of(Micros(self.tick << TICK_SHIFT));
-        let mut id = self.slots[slot];
-        while let Some(entry) = self.entries.get(id as usize) {
-            if entry.at() <= now {
-                return Some(id);
-            }
-            id = entry.next;
-        }
-        None
-    }
-
-    /// The first tick from `from` on whose slot has entries; a round later when there is none.
-    fn next_occupied(&self, from: u64) -> u64 {
-        let mut tick = from;
-        let end = from + SLOTS as u64;
-        while tick < end {
-            let slot = self.slot_of(Micros(tick << TICK_SHIFT));
-            let rest = self.occupied[slot / 64] >> (slot % 64);
-            if rest != 0 {
-                return tick + u64::from(rest.trailing_zeros());
-            }
-            tick += 64 - slot as u64 % 64;
-        }
-        end
-    }
-
-    fn slot_of(&self, at: Micros) -> usize {
-        // A remainder of 4096 fits a usize.
-        usize::try_from((at.0 >> TICK_SHIFT) % SLOTS as u64).unwrap_or(0)
-    }
+/// Where deadlines of `at` are listed on `level`.
+fn slot_of(level: Level, at: Micros) -> usize {
+    let (shift, count, base) = match level {
+        Level::Near => (PART_SHIFT, NEAR, FAR),
+        Level::Far | Level::None => (TICK_SHIFT, FAR, 0),
+    };
+    // The remainder is small.
+    base + usize::try_from((at.0 >> shift) % count as u64).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -248,14 +303,14 @@ mod tests {
                     model.insert(id, at);
                 }
                 let first = model.values().min().copied().unwrap_or(Micros::NEVER);
-                prop_assert!(wheel.poll_at().0 <= first.max(now).0.saturating_add(1 << TICK_SHIFT));
+                prop_assert!(wheel.poll_at() <= first.max(now));
                 now = now + Micros(pause);
                 while let Some(id) = wheel.expire(now) {
                     let at = model.remove(&id);
                     prop_assert!(at.is_some_and(|at| at <= now));
                 }
-                // One that lay in the past is due with the tick it was scheduled in.
-                prop_assert!(model.values().all(|at| at.0 + (1 << TICK_SHIFT) > now.0));
+                // Nothing that is due is left.
+                prop_assert!(model.values().all(|&at| at > now));
             }
             now = now + Micros::from_secs(60);
             while let Some(id) = wheel.expire(now) {
@@ -264,6 +319,25 @@ mod tests {
             prop_assert!(model.is_empty());
             prop_assert_eq!(wheel.poll_at(), Micros::NEVER);
         }
+    }
+
+    /// An event to a hundred thousand players: as many deadlines in two ticks, asked for every 50 us.
+    #[test]
+    fn a_crowd_in_one_tick_is_given_in_order() {
+        const CROWD: u32 = 100_000;
+        let mut wheel = Wheel::new(CROWD);
+        let at = |id: u32| Micros(5_000 + u64::from(id) * 2_000 / u64::from(CROWD));
+        for id in 0..CROWD {
+            wheel.schedule(id, at(id));
+        }
+        let mut given = 0;
+        for now in (4_900..7_100).step_by(50).map(Micros) {
+            while let Some(id) = wheel.expire(now) {
+                assert!(at(id) <= now && now.since(at(id)) < Micros(50));
+                given += 1;
+            }
+        }
+        assert_eq!(given, CROWD);
     }
 
     #[test]

@@ -116,17 +116,18 @@ pub fn run(players: u32, allocated: fn() -> usize) -> anyhow::Result<Outcome> {
     let verdict = if held { "held" } else { "EXCEEDED" };
     writeln!(table, "budget {BUDGET_BYTES:>47.1} B  {verdict}\n")?;
 
-    let mut time = world::Time::default();
-    for _ in 0..EVENTS {
-        time = large.event_to_all()?;
+    let mut time = large.event_to_all()?;
+    for _ in 1..EVENTS {
+        time = time.and(large.event_to_all()?);
     }
     let nanos = |span: Duration| span.as_nanos() as f64 / f64::from(players);
     writeln!(
         table,
-        "one event to all of them (the last of {EVENTS}): {:.0} ns a segment sent, {:.0} ns an \
-         acknowledgement taken",
+        "one event to all of them (the best of {EVENTS}): {:.0} ns a segment sent, {:.0} ns an \
+         acknowledgement taken; longest turn {:.0} us",
         nanos(time.sending),
         nanos(time.acknowledging),
+        time.longest_turn.as_secs_f64() * 1e6,
     )?;
     Ok(Outcome { table, held })
 }

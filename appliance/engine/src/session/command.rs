@@ -162,17 +162,15 @@ impl Sessions {
                 }
             },
         };
-        let client = ClientId::new([self.random(), self.random()]);
+        let client = self.client_id(id);
         let jitter = self.random() % (self.rules.ping_interval.0 / 2 + 1);
         let first_ping = road.now + Micros(self.rules.ping_interval.0 / 2 + jitter);
         let Some(player) = self.player(id) else {
             return;
         };
         player.phase = Phase::Connected;
-        player.client = client;
-        player.bearer = bearer(claims.user, claims.info);
-        player.deadline = first_ping;
-        set_expiry(player, road.now, claims.ttl_s);
+        player.bearer = bearer(road.now, claims.user, claims.info, claims.ttl_s);
+        player.deadline = first_ping.into();
         self.wheel.schedule(id.slot, first_ping);
         let players = self.counters.get(Metric::SessionPlayers);
         self.counters.set(Metric::SessionPlayers, players + 1);
@@ -206,9 +204,13 @@ impl Sessions {
         if *player.user() != *claims.user {
             return self.disconnect(road, id, Disconnect::InvalidToken);
         }
-        set_expiry(player, road.now, claims.ttl_s);
+        let expires = expiry(road.now, claims.ttl_s);
+        match &mut player.bearer {
+            Some(bearer) => bearer.expires = expires,
+            None => player.bearer = bearer(road.now, claims.user, Vec::new(), claims.ttl_s),
+        }
         let mut client = [0; ClientId::TEXT_BYTES];
-        let client = player.client.text(&mut client);
+        let client = self.client_id(id).text(&mut client);
         self.out.clear();
         json::refresh_reply(&mut self.out, number, client, version, claims.ttl_s);
         self.queue_out(road, id);
@@ -232,11 +234,12 @@ impl Sessions {
         if !rules.allow_subscribe || wish.channel.starts_with('$') {
             return self.refuse(road, id, number, Error::PermissionDenied);
         }
-        let channels_max = self.rules.channels_max;
+        // The count is 16 bits; nobody has a use for as many.
+        let channels_max = self.rules.channels_max.min(u16::MAX.into());
         let Some(player) = self.player(id) else {
             return;
         };
-        if player.subscription_count >= channels_max {
+        if u32::from(player.subscription_count) >= channels_max {
             return self.refuse(road, id, number, Error::LimitExceeded);
         }
         let (first, nothing_pending) = (player.subscriptions, player.pending == 0);
@@ -339,9 +342,10 @@ impl Sessions {
         compact.clear();
         // The protocol separates messages by newlines, and JSON has none inside strings.
         compact.extend(data.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        let client = self.client_id(id);
         if let Some(player) = self.player(id) {
-            let mut client = [0; ClientId::TEXT_BYTES];
-            let client = player.client.text(&mut client);
+            let mut buffer = [0; ClientId::TEXT_BYTES];
+            let client = client.text(&mut buffer);
             json::client_info(&mut info, player.user(), client, player.info());
         }
         let submission = Submission::Publish(submit::Publish {
@@ -411,21 +415,22 @@ pub(super) struct Subscribed {
 }
 
 /// What is worth keeping of a token: nothing for most of the anonymous.
-fn bearer(user: String, info: Vec<u8>) -> Option<Box<Bearer>> {
-    let known = !user.is_empty() || !info.is_empty();
+fn bearer(now: Micros, user: String, info: Vec<u8>, ttl_s: Option<u32>) -> Option<Box<Bearer>> {
+    let known = !user.is_empty() || !info.is_empty() || ttl_s.is_some();
     known.then(|| {
         Box::new(Bearer {
             user: user.into(),
             info: info.into(),
+            expires: expiry(now, ttl_s),
         })
     })
 }
 
-fn set_expiry(player: &mut crate::session::player::Player, now: Micros, ttl_s: Option<u32>) {
-    player.expires = match ttl_s {
+fn expiry(now: Micros, ttl_s: Option<u32>) -> Micros {
+    match ttl_s {
         Some(ttl_s) => now + Micros::from_secs(u64::from(ttl_s)) + EXPIRED_CLOSE_DELAY,
         None => Micros::NEVER,
-    };
+    }
 }
 
 fn at_top(road: &Road<'_>, slot: u32, wish: &Subscribe<'_>) -> bool {

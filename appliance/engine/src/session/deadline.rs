@@ -22,7 +22,7 @@ impl Sessions {
             let Some(Some(player)) = self.players.get(slot as usize) else {
                 continue;
             };
-            let (id, deadline) = (player.id(slot), player.deadline.min(player.expires));
+            let (id, deadline) = (player.id(slot), player.due());
             if deadline <= road.now {
                 self.on_deadline(road, id);
             } else {
@@ -56,7 +56,7 @@ impl Sessions {
             Phase::Closing => self.cut(road, id),
             // Has no deadline.
             Phase::Echo => {}
-            Phase::Connected if player.expires <= road.now => {
+            Phase::Connected if player.expires() <= road.now => {
                 self.disconnect(road, id, Disconnect::ConnectionExpired);
             }
             Phase::Connected if player.awaits_pong => {
@@ -72,9 +72,9 @@ impl Sessions {
             return;
         };
         player.awaits_pong = true;
-        player.deadline = deadline;
-        let deadline = deadline.min(player.expires);
-        self.wheel.schedule(id.slot, deadline);
+        player.deadline = deadline.into();
+        let due = player.due();
+        self.wheel.schedule(id.slot, due);
         self.out.clear();
         self.out.extend_from_slice(json::PING);
         self.queue_out(road, id);
@@ -96,9 +96,9 @@ impl Sessions {
         }
         player.awaits_pong = false;
         // The pong deadline was the ping's moment plus the pong timeout.
-        player.deadline = player.deadline + rest;
-        let deadline = player.deadline.min(player.expires);
-        self.wheel.schedule(id.slot, deadline);
+        player.deadline = (Micros::from(player.deadline) + rest).into();
+        let due = player.due();
+        self.wheel.schedule(id.slot, due);
     }
 
     /// Begins to tell all players to reconnect elsewhere; new ones are turned away.

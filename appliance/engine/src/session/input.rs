@@ -81,7 +81,7 @@ impl Sessions {
                 };
                 if let Some(player) = self.player(id) {
                     player.phase = phase;
-                    player.deadline = deadline;
+                    player.deadline = deadline.into();
                 }
                 self.wheel.schedule(id.slot, deadline);
                 self.queue_framed(road, id);

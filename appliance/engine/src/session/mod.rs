@@ -37,7 +37,7 @@ use crate::metrics::histogram::Recorder;
 use crate::ring::bytes::Writer;
 use crate::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
 use crate::session::codes::Disconnect;
-use crate::session::player::{Phase, Player};
+use crate::session::player::{ClientId, Phase, Player};
 use crate::session::rules::{Rules, Verify};
 use crate::tcp::Tcp;
 use crate::timer::Wheel;
@@ -143,6 +143,8 @@ pub struct Sessions {
     counters: Counters,
     latency: Recorder,
     random: u64,
+    /// Key of the client ids.
+    client_key: [u64; 2],
     draining: bool,
     drain_next: usize,
 }
@@ -183,6 +185,7 @@ impl Sessions {
             counters,
             latency,
             random: seed,
+            client_key: [seed, !seed],
             draining: false,
             drain_next: 0,
         }
@@ -218,8 +221,11 @@ impl Sessions {
         (player.generation == id.generation).then_some(player)
     }
 
-    /// A number that nobody outside can foretell from a few others cheaply enough to matter here:
-    /// client ids and jitter, never keys (SplitMix64).
+    fn client_id(&self, id: ConnId) -> ClientId {
+        ClientId::new(self.client_key, id)
+    }
+
+    /// A number for jitter, never for keys or names (SplitMix64).
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
@@ -307,7 +313,7 @@ impl Sessions {
             return;
         };
         player.phase = Phase::Closing;
-        player.deadline = deadline;
+        player.deadline = deadline.into();
         let mut held = std::mem::take(&mut player.held);
         self.chunks.discard(&mut held);
         self.wheel.schedule(id.slot, deadline);

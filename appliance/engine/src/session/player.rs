@@ -4,9 +4,13 @@
 //! command; an idle anonymous player owns no heap. What a player holds of the chunk pool (`held`,
 //! `private`, the decoder) is given back in `Sessions::release`, the only way a record goes.
 
+use std::hash::Hasher;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
 use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
-use crate::units::{ConnId, Micros};
+use crate::units::{ConnId, Micros, Moment};
 use crate::ws::message::Decoder;
 
 /// Commands of one player that may wait for the journal at once.
@@ -38,9 +42,12 @@ pub struct Bearer {
     pub user: Box<str>,
     /// JSON that others see about the player, or empty.
     pub info: Box<[u8]>,
+    /// When the connection expires; `NEVER` without expiry.
+    pub expires: Micros,
 }
 
-/// Random id that other players see: a UUID, kept as its 16 bytes.
+/// The id of a connection that other players see: a UUID that says nothing to them. Not kept, but made
+/// from the connection and a key whenever it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientId([u8; 16]);
 
@@ -48,10 +55,15 @@ impl ClientId {
     /// Length of the text form.
     pub const TEXT_BYTES: usize = 36;
 
-    /// A UUID of version 4 (RFC 9562 section 5.4) from these random numbers.
-    pub fn new(random: [u64; 2]) -> ClientId {
-        let mut bytes = (u128::from(random[0]) << 64 | u128::from(random[1])).to_be_bytes();
-        bytes[6] = 0x40 | bytes[6] & 0x0f;
+    /// The id of connection `id`: a UUID of version 8 (RFC 9562 section 5.8), as random as the key.
+    pub fn new(key: [u64; 2], id: ConnId) -> ClientId {
+        let mut hasher = SipHasher24::new_with_keys(key[0], key[1]);
+        hasher.write_u64(id.to_bits());
+        ClientId::from_random(hasher.finish128().as_bytes())
+    }
+
+    fn from_random(mut bytes: [u8; 16]) -> ClientId {
+        bytes[6] = 0x80 | bytes[6] & 0x0f;
         bytes[8] = 0x80 | bytes[8] & 0x3f;
         ClientId(bytes)
     }
@@ -69,10 +81,10 @@ impl ClientId {
     }
 }
 
-/// One connection's session. Two cache lines: the first is all that an event to this player needs,
-/// the second what its own commands and its deadlines need.
+/// One connection's session. The first 32 bytes are all that an event to this player needs, and lie in
+/// one cache line; the others are for its own commands and its deadlines.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(32))]
 pub struct Player {
     /// Replies: from the first byte not acknowledged to the last one not yet placed.
     pub private: Chain,
@@ -90,26 +102,22 @@ pub struct Player {
     pub finished: bool,
     /// Commands waiting for the journal.
     pub pending: u8,
+    /// Who it is; nobody in particular without a token.
+    pub bearer: Option<Box<Bearer>>,
     /// When the next deadline of this phase is.
-    pub deadline: Micros,
-    /// When the connection expires; `NEVER` without expiry.
-    pub expires: Micros,
+    pub deadline: Moment,
+    /// Subscriptions held and asked for.
+    pub subscription_count: u16,
     /// What waits for more: the unfinished upgrade request, later commands behind one that waits for
     /// the journal.
     pub held: Gather,
-    /// Subscriptions held and asked for.
-    pub subscription_count: u32,
     /// What the decoder is in the middle of.
     pub decoder: Decoder,
-    /// Random id that other players see.
-    pub client: ClientId,
-    /// Who it is; nobody in particular without a token.
-    pub bearer: Option<Box<Bearer>>,
 }
 
 // A player costs no more than this, also when the place is empty (docs/memory.md).
-const _: () = assert!(size_of::<Option<Player>>() == 128);
-const _: () = assert!(std::mem::offset_of!(Player, held) < 64);
+const _: () = assert!(size_of::<Option<Player>>() == 96);
+const _: () = assert!(std::mem::offset_of!(Player, bearer) == 32);
 
 impl Player {
     /// A session for a connection just opened.
@@ -123,13 +131,11 @@ impl Player {
             awaits_pong: false,
             finished: false,
             pending: 0,
-            deadline,
-            expires: Micros::NEVER,
-            held: Gather::default(),
-            subscription_count: 0,
-            decoder: Decoder::default(),
-            client: ClientId([0; 16]),
             bearer: None,
+            deadline: deadline.into(),
+            subscription_count: 0,
+            held: Gather::default(),
+            decoder: Decoder::default(),
         }
     }
 
@@ -139,6 +145,17 @@ impl Player {
             slot,
             generation: self.generation,
         }
+    }
+
+    /// When the connection expires; `NEVER` without expiry.
+    pub fn expires(&self) -> Micros {
+        let bearer = self.bearer.as_ref();
+        bearer.map_or(Micros::NEVER, |bearer| bearer.expires)
+    }
+
+    /// The first of both.
+    pub fn due(&self) -> Micros {
+        Micros::from(self.deadline).min(self.expires())
     }
 
     /// The user's id; empty means anonymous.
@@ -171,11 +188,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_id_is_a_random_uuid() {
+    fn a_client_id_is_a_uuid_of_its_own() {
         let mut buffer = [0; ClientId::TEXT_BYTES];
-        let id = ClientId::new([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
-        assert_eq!(id.text(&mut buffer), "01234567-89ab-4def-bedc-ba9876543210");
-        let id = ClientId::new([0, 0]);
-        assert_eq!(id.text(&mut buffer), "00000000-0000-4000-8000-000000000000");
+        let id =
+            ClientId::from_random(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210_u128.to_be_bytes());
+        assert_eq!(id.text(&mut buffer), "01234567-89ab-8def-bedc-ba9876543210");
+        let id = |slot, generation| ClientId::new([1, 2], ConnId { slot, generation });
+        assert_eq!(id(1, 1), id(1, 1));
+        assert_ne!(id(1, 1), id(1, 3));
+        assert_ne!(id(1, 1), id(2, 1));
+        let elsewhere = ClientId::new(
+            [1, 3],
+            ConnId {
+                slot: 1,
+                generation: 1,
+            },
+        );
+        assert_ne!(id(1, 1), elsewhere);
     }
 }

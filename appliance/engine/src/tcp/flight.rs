@@ -127,6 +127,11 @@ impl Flights {
         }
     }
 
+    /// Bytes taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Shared nodes in use.
     pub(super) fn used(&self) -> usize {
         self.shared - self.free.len()

@@ -270,9 +270,11 @@ impl Tcp {
     }
 
     /// Memory for connections: which part, and bytes.
-    pub fn memory(&self) -> [(&'static str, usize); 5] {
+    pub fn memory(&self) -> [(&'static str, usize); 7] {
         [
             ("TCP: connection record", self.conns.bytes()),
+            ("TCP: segments in flight", self.flights.bytes()),
+            ("TCP: runs of bytes to send", self.extents.bytes()),
             ("TCP: flow table", self.by_flow.bytes()),
             ("TCP: timers", self.wheel.bytes()),
             ("TCP: ready queue", self.ready.bytes()),
