@@ -31,6 +31,9 @@ const RTO_MAX: Micros = Micros::from_secs(60);
 /// The timeout before the first sample (section 2.1).
 const RTO_INITIAL: Micros = Micros::from_secs(1);
 
+/// Retransmissions of a SYN at the least before it is given up.
+const SYN_TIMEOUTS_MAX: usize = 4;
+
 /// What timers may be late: a tick of the wheel each side, and a turn.
 const SLACK: Micros = Micros::from_millis(5);
 
@@ -243,6 +246,8 @@ pub(super) struct Ledger {
     patience: Patience,
     iss: Option<Seq>,
     irs: Option<Seq>,
+    /// When the server's SYN left first, until it is acknowledged: the first sample.
+    syn_at: Option<Micros>,
     /// From the client's SYN.
     mss: u32,
     scale: u8,
@@ -302,6 +307,7 @@ impl Ledger {
             patience,
             iss: None,
             irs: None,
+            syn_at: None,
             mss: 536,
             scale: 0,
             our_scale: 0,
@@ -394,6 +400,9 @@ impl Ledger {
         let ack = i64::from(segment.ack.since(iss + 1));
         let window = i64::from(u32::from(segment.window) << self.scale);
         self.edge = self.edge.max(ack + window);
+        if let Some(syn_at) = self.syn_at.take() {
+            self.patience.on_sample(now.since(syn_at));
+        }
         let sent = self.sent + i64::from(self.fin_at.is_some());
         if ack <= self.acked || ack > sent {
             return;
@@ -430,6 +439,7 @@ impl Ledger {
             return Ok(());
         }
         if segment.flags.syn {
+            self.syn_at.get_or_insert(now);
             return self.on_server_syn(segment);
         }
         let Some(iss) = self.iss else {
@@ -583,14 +593,19 @@ impl Ledger {
         let losses = self.losses_down.at.len();
         self.down
             .check(now, "the stream down", &self.patience, losses, &outage)?;
-        // The clients wait a second at least.
+        // The clients wait a second at least, and several after a SYN that was lost.
         let theirs = Patience {
-            timeout: self.patience.timeout.max(Micros(3 * RTO_INITIAL.0)),
+            timeout: self.patience.timeout.max(Micros(8 * RTO_INITIAL.0)),
             ..self.patience
         };
         let losses = self.losses_up.at.len();
         self.up
             .check(now, "the stream up", &theirs, losses, &outage)
+    }
+
+    /// Enough was lost that the server may have given the handshake up.
+    pub(super) fn handshake_lost(&self) -> bool {
+        self.losses_up.at.len() >= SYN_TIMEOUTS_MAX
     }
 
     /// Work stays in proportion: what was sent again answers something that went wrong.

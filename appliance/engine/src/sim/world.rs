@@ -626,7 +626,7 @@ impl<'a> World<'a> {
         if let (Some(before), Some(trace)) = (before, &mut self.trace) {
             let origins = line.ledger.origins(false);
             let since = now.since(self.start);
-            let text = trace::line(since, index, false, &before, origins, fate);
+            let text = trace::line(since, index, false, &before, origins, (self.start, fate));
             let _ = writeln!(trace, "{text}");
         }
         self.travel(fate, frame, |frame| What::ToServer(index, frame));
@@ -661,7 +661,7 @@ impl<'a> World<'a> {
         if let (Some(before), Some(trace)) = (before, &mut self.trace) {
             let origins = line.ledger.origins(true);
             let since = now.since(self.start);
-            let text = trace::line(since, index, true, &before, origins, fate);
+            let text = trace::line(since, index, true, &before, origins, (self.start, fate));
             let _ = writeln!(trace, "{text}");
         }
         checked.map_err(|what| self.violation(Some(index), what))?;
@@ -692,6 +692,13 @@ impl<'a> World<'a> {
                 up.max(plan.down.outage_in(start, since, now))
             };
             let audited = line.ledger.audit(now, outage);
+            if audited.is_err() && !self.apps[index].opened && line.ledger.handshake_lost() {
+                // The server has forgotten the handshake, as it may.
+                self.lines[index].abandoned = true;
+                self.lines[index].client.silent = true;
+                self.finish(index);
+                continue;
+            }
             audited.map_err(|what| self.violation(u32::try_from(index).ok(), what))?;
             let spare = 400 + self.now.since(start).0 / 1_000_000;
             let work = line.ledger.check_work(spare);
@@ -706,6 +713,13 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let until = self.now + Micros::from_secs(3_600);
+        if let Server::Ours(ours) = &mut self.server {
+            // A frame that was still under way may have opened what was given up.
+            let abandoned = self.lines.iter().zip(&mut self.apps);
+            for (_, app) in abandoned.filter(|(line, app)| line.abandoned && app.closed.is_none()) {
+                ours.abort(app);
+            }
+        }
         self.server_due = true;
         self.instant()?;
         while let Some(Reverse(next)) = self.heap.peek() {
