@@ -9,7 +9,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::sim::command::{Options, simulate};
-use engine::sim::report::{Latency, compare, table};
+use engine::sim::report::{Latency, NEITHER, NO_BUNDLING, OURS, SMOLTCP, compare, table};
 use engine::sim::{Scenario, run};
 
 /// Seeds every run of the tests goes through.
@@ -69,18 +69,25 @@ fn a_run_follows_from_its_seed() {
     assert_eq!(trace(11), (lines, latencies));
 }
 
+/// Without bundling, which hides most losses of a thin stream before either can find them.
 #[test]
 fn without_rack_and_tail_probes_the_slowest_events_are_slower() {
     let rows = compare(3, 50, 30).unwrap();
     println!("{}", table(&rows));
-    let latency = |index: usize| Latency::of(&rows[index].outcome.latencies);
-    let (with, without) = (latency(0), latency(1));
+    let latency = |name: &str| {
+        let row = rows.iter().find(|row| row.name == name).unwrap();
+        Latency::of(&row.outcome.latencies)
+    };
+    let (with, without) = (latency(NO_BUNDLING), latency(NEITHER));
     assert_eq!(with.count, 50 * 30 * 20);
-    // 1.3: the difference is between a probe after two round trips and a timeout of 200 ms at least.
+    // A probe after two round trips against a timeout of 200 ms at least.
     assert!(
         without.p99.0 * 10 >= with.p99.0 * 13,
         "with: {with}; without: {without}"
     );
+    let (ours, smoltcp) = (latency(OURS), latency(SMOLTCP));
+    assert!(ours.p99 < with.p99 && ours.p999 < without.p999, "{ours}");
+    assert!(ours.p99 < smoltcp.p99, "{ours}; smoltcp: {smoltcp}");
 }
 
 #[test]

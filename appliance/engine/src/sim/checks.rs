@@ -91,18 +91,20 @@ impl Patience {
         Micros(self.timeout().0 << times.min(10)).min(RTO_MAX)
     }
 
-    /// Longest time without progress after `losses` lost frames and `obstructed` time.
-    fn stall(&self, losses: usize, obstructed: Micros) -> Micros {
+    /// Longest time without progress after `losses` lost frames and `obstructed` time; `before` was
+    /// obstructed before that, and the sender has not heard yet that it is over.
+    fn stall(&self, losses: usize, obstructed: Micros, before: Micros) -> Micros {
         let mut total = 2 * self.round.0 + 100_000;
         let losses = u32::try_from(losses).unwrap_or(u32::MAX);
-        if losses > 0 || obstructed.0 > 0 {
+        let obstructions = Micros(obstructed.0 + before.0);
+        if losses > 0 || obstructions.0 > 0 {
             total += self.timeout().0;
         }
         for times in 0..losses.min(1_000) {
             total += self.backed_off(times).0;
         }
-        if obstructed.0 > 0 {
-            let backed_off = Micros(self.timeout().0 + 2 * obstructed.0).min(RTO_MAX);
+        if obstructions.0 > 0 {
+            let backed_off = Micros(self.timeout().0 + 2 * obstructions.0).min(RTO_MAX);
             total += obstructed.0 + backed_off.0;
         }
         Micros(total)
@@ -118,6 +120,8 @@ pub(super) struct Progress {
     /// Since when the reader has had no room, and the time without before that.
     full_since: Option<Micros>,
     full: Micros,
+    /// The same before `since`, until the sender hears of the progress.
+    full_before: Micros,
 }
 
 impl Progress {
@@ -128,6 +132,7 @@ impl Progress {
             since: now,
             full_since: None,
             full: Micros(0),
+            full_before: Micros(0),
         }
     }
 
@@ -140,6 +145,7 @@ impl Progress {
 
     fn restart(&mut self, now: Micros) {
         self.since = now;
+        self.full_before = self.full_before + self.full(now);
         self.full = Micros(0);
         self.full_since = self.full_since.map(|_| now);
     }
@@ -162,6 +168,11 @@ impl Progress {
         }
     }
 
+    /// The sender has heard of progress: its timers start from the beginning.
+    fn on_acked(&mut self) {
+        self.full_before = Micros(0);
+    }
+
     fn full(&self, now: Micros) -> Micros {
         let going_on = self.full_since.map_or(Micros(0), |since| now.since(since));
         self.full + going_on
@@ -180,7 +191,7 @@ impl Progress {
             return Ok(());
         }
         let obstructed = self.full(now) + outage(self.since);
-        let allowed = patience.stall(losses, obstructed);
+        let allowed = patience.stall(losses, obstructed, self.full_before);
         let stall = now.since(self.since);
         if stall <= allowed {
             return Ok(());
@@ -417,6 +428,7 @@ impl Ledger {
         let round = self.patience.round;
         let sample = self.losses_down.on_acked(now, ack, round, &self.down);
         self.patience.on_sample(sample);
+        self.down.on_acked();
     }
 
     /// The server sends this.

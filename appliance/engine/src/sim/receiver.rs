@@ -555,6 +555,11 @@ impl Receiver {
         self.fin_at == Some(self.next)
     }
 
+    /// Whether they reset the connection.
+    pub(super) fn was_reset(&self) -> bool {
+        self.reset
+    }
+
     /// What they did wrong, if anything.
     pub(super) fn complaint(&mut self) -> Option<String> {
         self.complaint.take()

@@ -98,6 +98,8 @@ impl Scenario {
         let mut random = Random::new(seed);
         let mut scenario = empty("mobile", seed, &mut random, clients);
         scenario.tcp.congestion = Algorithm::Cubic;
+        scenario.tcp.rack_tlp = true;
+        scenario.tcp.bundling = true;
         scenario.tcp.receive_window = 65_535;
         scenario.tx_frames = 256;
         scenario.limit = Micros::from_secs(seconds + 600);
@@ -153,6 +155,8 @@ fn empty(name: &'static str, seed: u64, random: &mut Random, clients: u32) -> Sc
             pieces: (clients * 130).min(20_000),
             secret: [random.bits(), random.bits()],
             congestion: algorithm,
+            rack_tlp: random.hit(850_000),
+            bundling: random.hit(750_000),
             ..Config::default()
         },
         tx_frames: random.pick(&[1, 2, 5, 32, 256, 256]),

@@ -469,7 +469,8 @@ impl<'a> World<'a> {
         let vanished = matches!(plan.ending, Ending::Vanishes(_));
         match reason {
             CloseReason::Finished if whole => {
-                if line.client.is_done() {
+                // Or its FIN was heard, the answer lost, and TIME-WAIT over when it asked again.
+                if line.client.is_done() || line.client.is_closed() {
                     self.finish(index);
                 }
                 Ok(())
