@@ -13,10 +13,10 @@ use engine::sim::report::{Latency, NEITHER, NO_BUNDLING, OURS, SMOLTCP, compare,
 use engine::sim::{Scenario, run};
 
 /// Seeds every run of the tests goes through.
-const FIXED: std::ops::Range<u64> = 1..401;
+const FIXED: std::ops::Range<u64> = 1..4_001;
 
 /// Fresh seeds a test run draws when `SIM_SEEDS` does not say.
-const FRESH: u64 = 400;
+const FRESH: u64 = 4_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
