@@ -257,6 +257,8 @@ pub(super) struct Ledger {
     patience: Patience,
     iss: Option<Seq>,
     irs: Option<Seq>,
+    /// What the server has numbered its SYN with until one was acknowledged: cookies differ by time.
+    offered: Vec<Seq>,
     /// When the server's SYN left first, until it is acknowledged: the first sample.
     syn_at: Option<Micros>,
     /// From the client's SYN.
@@ -318,6 +320,7 @@ impl Ledger {
             patience,
             iss: None,
             irs: None,
+            offered: Vec::new(),
             syn_at: None,
             mss: 536,
             scale: 0,
@@ -408,6 +411,10 @@ impl Ledger {
         let (true, Some(iss)) = (segment.flags.ack, self.iss) else {
             return;
         };
+        let known = self.offered.iter().find(|&&iss| iss + 1 == segment.ack);
+        let iss = known.copied().unwrap_or(iss);
+        self.iss = Some(iss);
+        self.offered.clear();
         let ack = i64::from(segment.ack.since(iss + 1));
         let window = i64::from(u32::from(segment.window) << self.scale);
         self.edge = self.edge.max(ack + window);
@@ -488,6 +495,7 @@ impl Ledger {
         if self.iss.is_some_and(|iss| iss != segment.seq) && self.acked > 0 {
             return Err("a second SYN with another number".to_owned());
         }
+        self.offered.push(segment.seq);
         self.iss = Some(segment.seq);
         self.our_scale = segment.options.window_scale.unwrap_or(0);
         self.our_edge = i64::from(segment.window);
