@@ -38,8 +38,8 @@ const SYN_TIMEOUTS_MAX: usize = 4;
 const SLACK: Micros = Micros::from_millis(5);
 
 /// Acknowledgements after which a spike has left the estimate: RTTVAR loses a quarter with each sample,
-/// and there may be one a round trip only.
-const SPIKE_AGE_MAX: u32 = 64;
+/// but there may be one a round trip only, and none from what was sent twice.
+const SPIKE_AGE_MAX: u32 = 400;
 
 /// Frames of one connection in one instant: twice the largest window in full segments, and room.
 const BURST_MAX: u32 = 2_000;

@@ -693,8 +693,10 @@ impl<'a> World<'a> {
                 up.max(plan.down.outage_in(start, since, now))
             };
             let audited = line.ledger.audit(now, outage);
-            if audited.is_err() && !self.apps[index].opened && line.ledger.handshake_lost() {
-                // The server has forgotten the handshake, as it may.
+            let refused = line.ledger.handshake_lost() || line.client.is_closed();
+            if audited.is_err() && !self.apps[index].opened && refused {
+                // The server has forgotten the handshake, as it may; or, with cookies, did not know
+                // it by a segment that was not the first, and said so.
                 self.lines[index].abandoned = true;
                 self.lines[index].client.silent = true;
                 self.finish(index);
