@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 CONFIG ?= appliance/src/config/default.toml
 SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test bench/demo.sh
 
-.PHONY: setup demo run test lint bench fuzz rfc
+.PHONY: setup demo run test lint bench fuzz rfc soak
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -52,3 +52,7 @@ fuzz: setup
 # Which section of which RFC is tested where.
 rfc:
 	@.ci/rfc
+
+# Random seeds of the TCP simulator until it is stopped or one fails; assertions are on.
+soak: setup
+	cargo test --profile soak -p engine --test simulator -- --ignored --nocapture soak

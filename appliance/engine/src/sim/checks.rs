@@ -31,12 +31,15 @@ const RTO_MAX: Micros = Micros::from_secs(60);
 /// The timeout before the first sample (section 2.1).
 const RTO_INITIAL: Micros = Micros::from_secs(1);
 
+/// Retransmissions of a SYN at the least before it is given up.
+const SYN_TIMEOUTS_MAX: usize = 4;
+
 /// What timers may be late: a tick of the wheel each side, and a turn.
 const SLACK: Micros = Micros::from_millis(5);
 
 /// Acknowledgements after which a spike has left the estimate: RTTVAR loses a quarter with each sample,
-/// and there may be one a round trip only.
-const SPIKE_AGE_MAX: u32 = 64;
+/// but there may be one a round trip only, and none from what was sent twice.
+const SPIKE_AGE_MAX: u32 = 400;
 
 /// Frames of one connection in one instant: twice the largest window in full segments, and room.
 const BURST_MAX: u32 = 2_000;
@@ -88,18 +91,20 @@ impl Patience {
         Micros(self.timeout().0 << times.min(10)).min(RTO_MAX)
     }
 
-    /// Longest time without progress after `losses` lost frames and `obstructed` time.
-    fn stall(&self, losses: usize, obstructed: Micros) -> Micros {
+    /// Longest time without progress after `losses` lost frames and `obstructed` time; `before` was
+    /// obstructed before that, and the sender has not heard yet that it is over.
+    fn stall(&self, losses: usize, obstructed: Micros, before: Micros) -> Micros {
         let mut total = 2 * self.round.0 + 100_000;
         let losses = u32::try_from(losses).unwrap_or(u32::MAX);
-        if losses > 0 || obstructed.0 > 0 {
+        let obstructions = Micros(obstructed.0 + before.0);
+        if losses > 0 || obstructions.0 > 0 {
             total += self.timeout().0;
         }
         for times in 0..losses.min(1_000) {
             total += self.backed_off(times).0;
         }
-        if obstructed.0 > 0 {
-            let backed_off = Micros(self.timeout().0 + 2 * obstructed.0).min(RTO_MAX);
+        if obstructions.0 > 0 {
+            let backed_off = Micros(self.timeout().0 + 2 * obstructions.0).min(RTO_MAX);
             total += obstructed.0 + backed_off.0;
         }
         Micros(total)
@@ -115,6 +120,8 @@ pub(super) struct Progress {
     /// Since when the reader has had no room, and the time without before that.
     full_since: Option<Micros>,
     full: Micros,
+    /// The same before `since`, until the sender hears of the progress.
+    full_before: Micros,
 }
 
 impl Progress {
@@ -125,6 +132,7 @@ impl Progress {
             since: now,
             full_since: None,
             full: Micros(0),
+            full_before: Micros(0),
         }
     }
 
@@ -137,6 +145,7 @@ impl Progress {
 
     fn restart(&mut self, now: Micros) {
         self.since = now;
+        self.full_before = self.full_before + self.full(now);
         self.full = Micros(0);
         self.full_since = self.full_since.map(|_| now);
     }
@@ -159,6 +168,11 @@ impl Progress {
         }
     }
 
+    /// The sender has heard of progress: its timers start from the beginning.
+    fn on_acked(&mut self) {
+        self.full_before = Micros(0);
+    }
+
     fn full(&self, now: Micros) -> Micros {
         let going_on = self.full_since.map_or(Micros(0), |since| now.since(since));
         self.full + going_on
@@ -177,7 +191,7 @@ impl Progress {
             return Ok(());
         }
         let obstructed = self.full(now) + outage(self.since);
-        let allowed = patience.stall(losses, obstructed);
+        let allowed = patience.stall(losses, obstructed, self.full_before);
         let stall = now.since(self.since);
         if stall <= allowed {
             return Ok(());
@@ -243,6 +257,10 @@ pub(super) struct Ledger {
     patience: Patience,
     iss: Option<Seq>,
     irs: Option<Seq>,
+    /// What the server has numbered its SYN with until one was acknowledged: cookies differ by time.
+    offered: Vec<Seq>,
+    /// When the server's SYN left first, until it is acknowledged: the first sample.
+    syn_at: Option<Micros>,
     /// From the client's SYN.
     mss: u32,
     scale: u8,
@@ -302,6 +320,8 @@ impl Ledger {
             patience,
             iss: None,
             irs: None,
+            offered: Vec::new(),
+            syn_at: None,
             mss: 536,
             scale: 0,
             our_scale: 0,
@@ -391,9 +411,16 @@ impl Ledger {
         let (true, Some(iss)) = (segment.flags.ack, self.iss) else {
             return;
         };
+        let known = self.offered.iter().find(|&&iss| iss + 1 == segment.ack);
+        let iss = known.copied().unwrap_or(iss);
+        self.iss = Some(iss);
+        self.offered.clear();
         let ack = i64::from(segment.ack.since(iss + 1));
         let window = i64::from(u32::from(segment.window) << self.scale);
         self.edge = self.edge.max(ack + window);
+        if let Some(syn_at) = self.syn_at.take() {
+            self.patience.on_sample(now.since(syn_at));
+        }
         let sent = self.sent + i64::from(self.fin_at.is_some());
         if ack <= self.acked || ack > sent {
             return;
@@ -408,6 +435,7 @@ impl Ledger {
         let round = self.patience.round;
         let sample = self.losses_down.on_acked(now, ack, round, &self.down);
         self.patience.on_sample(sample);
+        self.down.on_acked();
     }
 
     /// The server sends this.
@@ -430,6 +458,7 @@ impl Ledger {
             return Ok(());
         }
         if segment.flags.syn {
+            self.syn_at.get_or_insert(now);
             return self.on_server_syn(segment);
         }
         let Some(iss) = self.iss else {
@@ -466,6 +495,7 @@ impl Ledger {
         if self.iss.is_some_and(|iss| iss != segment.seq) && self.acked > 0 {
             return Err("a second SYN with another number".to_owned());
         }
+        self.offered.push(segment.seq);
         self.iss = Some(segment.seq);
         self.our_scale = segment.options.window_scale.unwrap_or(0);
         self.our_edge = i64::from(segment.window);
@@ -583,14 +613,19 @@ impl Ledger {
         let losses = self.losses_down.at.len();
         self.down
             .check(now, "the stream down", &self.patience, losses, &outage)?;
-        // The clients wait a second at least.
+        // The clients wait a second at least, and several after a SYN that was lost.
         let theirs = Patience {
-            timeout: self.patience.timeout.max(Micros(3 * RTO_INITIAL.0)),
+            timeout: self.patience.timeout.max(Micros(8 * RTO_INITIAL.0)),
             ..self.patience
         };
         let losses = self.losses_up.at.len();
         self.up
             .check(now, "the stream up", &theirs, losses, &outage)
+    }
+
+    /// Enough was lost that the server may have given the handshake up.
+    pub(super) fn handshake_lost(&self) -> bool {
+        self.losses_up.at.len() >= SYN_TIMEOUTS_MAX
     }
 
     /// Work stays in proportion: what was sent again answers something that went wrong.

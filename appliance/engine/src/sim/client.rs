@@ -335,6 +335,14 @@ impl Client {
         self.closing && acknowledged && self.has_finished()
     }
 
+    /// Whether the server has reset the connection, or everything is over.
+    pub(super) fn is_closed(&self) -> bool {
+        match &self.stack {
+            Stack::Foreign(foreign) => foreign.is_closed(),
+            Stack::Own(receiver) => receiver.was_reset(),
+        }
+    }
+
     /// What is wrong as the client sees it.
     pub(super) fn complaint(&mut self) -> Option<String> {
         match &mut self.stack {

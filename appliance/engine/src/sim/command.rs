@@ -52,7 +52,7 @@ impl Options {
             None => Scenario::from_seed(seed),
         };
         scenario.engine = self.engine;
-        scenario.tcp.rack_tlp = self.rack_tlp;
+        scenario.tcp.rack_tlp &= self.rack_tlp;
         Some(scenario)
     }
 

@@ -351,6 +351,11 @@ impl Foreign {
         ) || self.opened && self.state() == State::Closed
     }
 
+    /// Whether nothing more will happen.
+    pub(super) fn is_closed(&self) -> bool {
+        self.opened && self.state() == State::Closed
+    }
+
     /// What they did wrong, if anything.
     pub(super) fn complaint(&mut self) -> Option<String> {
         self.complaint.take()

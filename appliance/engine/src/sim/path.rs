@@ -30,6 +30,8 @@ pub struct Faults {
     pub duplicate_ppm: u64,
     /// Frames with bit errors.
     pub corrupt_ppm: u64,
+    /// Frames marked instead of lost, if their sender understands marks (RFC 3168 section 5).
+    pub mark_ppm: u64,
     /// Propagation.
     pub delay: Micros,
     /// Up to this much more, each frame by itself.
@@ -182,6 +184,9 @@ impl Path {
         if damaged {
             self.damage(frame);
         }
+        if self.random.hit(self.faults.mark_ppm) {
+            mark(frame);
+        }
         let twice = !damaged && self.random.hit(self.faults.duplicate_ppm);
         let again = twice.then(|| at + Micros(self.random.below(2_000)));
         Fate::Arrives {
@@ -240,6 +245,22 @@ impl Path {
             frame[byte] ^= 0x80 >> (bit % 8);
         }
     }
+}
+
+/// Turns ECT(0) into CE in an IPv4 header and keeps its checksum (RFC 1624).
+fn mark(frame: &mut [u8]) {
+    let Some(header) = frame.get_mut(LINK_BYTES..LINK_BYTES + 20) else {
+        return;
+    };
+    if header[0] >> 4 != 4 || header[1] & 0b11 != 0b10 {
+        return;
+    }
+    header[1] |= 0b01;
+    let sum = u16::from_be_bytes([header[10], header[11]]);
+    // One more in a word is one less in the complement of the sum.
+    let (less, borrowed) = sum.overflowing_sub(1);
+    let sum = less.wrapping_sub(u16::from(borrowed));
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[cfg(test)]

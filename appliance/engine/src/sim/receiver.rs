@@ -42,6 +42,8 @@ pub struct Habits {
     pub iss: u32,
     /// Segments it acknowledges together at the latest.
     pub ack_every: u8,
+    /// Offers ECN (RFC 3168).
+    pub ecn: bool,
     /// Chance, each ACK, that it forgets what it holds out of order (RFC 2018 section 8).
     pub renege_ppm: u64,
 }
@@ -85,6 +87,9 @@ pub(super) struct Receiver {
     ts: bool,
     sack: bool,
     scales: bool,
+    ecn: bool,
+    /// A mark has come and its sender has not said that it knows.
+    marked: bool,
     /// Next position at the last ACK (Last.ACK.sent).
     told: u64,
 
@@ -139,6 +144,8 @@ impl Receiver {
             ts: habits.timestamp.is_some(),
             sack: habits.sack,
             scales: habits.scale.is_some(),
+            ecn: habits.ecn,
+            marked: false,
             told: 0,
             una: 0,
             nxt: 0,
@@ -208,6 +215,7 @@ impl Receiver {
         }
         let options = &segment.options;
         self.irs = Some(segment.seq);
+        self.ecn &= segment.flags.ece && !segment.flags.cwr;
         self.ts &= options.timestamps.is_some();
         self.sack &= options.sack_permitted;
         self.scales &= options.window_scale.is_some();
@@ -266,6 +274,9 @@ impl Receiver {
         if payload.is_empty() {
             return;
         }
+        // RFC 3168 section 6.1.3: told until the sender has reduced its window.
+        self.marked &= !segment.flags.cwr;
+        self.marked |= segment.flags.ce;
         let end = position + payload_length(segment);
         // One byte beyond the edge is a probe.
         if end > signed(self.edge) + 1 {
@@ -407,6 +418,8 @@ impl Receiver {
             ack: Seq(0),
             flags: Flags {
                 syn: true,
+                ece: self.habits.ecn,
+                cwr: self.habits.ecn,
                 ..Flags::default()
             },
             window: u16::try_from(self.habits.buffer).unwrap_or(u16::MAX),
@@ -446,6 +459,7 @@ impl Receiver {
             flags: Flags {
                 ack: true,
                 fin,
+                ece: self.ecn && self.marked,
                 psh: end > first && end == self.written,
                 ..Flags::default()
             },
@@ -553,6 +567,11 @@ impl Receiver {
     /// Whether everything up to their FIN has come.
     pub(super) fn has_finished(&self) -> bool {
         self.fin_at == Some(self.next)
+    }
+
+    /// Whether they reset the connection.
+    pub(super) fn was_reset(&self) -> bool {
+        self.reset
     }
 
     /// What they did wrong, if anything.

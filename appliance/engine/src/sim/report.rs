@@ -9,6 +9,15 @@ use crate::units::Micros;
 /// Loss on the link of [`compare`].
 const LOSS_PPM: u64 = 30_000;
 
+/// Names of rows: the engine as it is.
+pub const OURS: &str = "ours";
+/// Without redundant data in later segments.
+pub const NO_BUNDLING: &str = "no bundling";
+/// Without that and without RACK-TLP.
+pub const NEITHER: &str = "neither";
+/// The same server on smoltcp's sockets.
+pub const SMOLTCP: &str = "smoltcp sockets";
+
 /// Percentiles of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Latency {
@@ -71,17 +80,21 @@ pub struct Row {
     pub outcome: Outcome,
 }
 
-/// Ours, ours without RACK-TLP, and smoltcp's on the same link, seed and load.
+/// Ours, ours with parts switched off, and smoltcp's on the same link, seed and load.
 pub fn compare(seed: u64, clients: u32, seconds: u64) -> Result<Vec<Row>, Violation> {
-    let link = Scenario::mobile(seed, clients, seconds, LOSS_PPM);
-    let mut without = link.clone();
-    without.tcp.rack_tlp = false;
-    let mut smoltcp = link.clone();
-    smoltcp.engine = Engine::Smoltcp;
+    let with = |rack_tlp, bundling, engine| {
+        let mut link = Scenario::mobile(seed, clients, seconds, LOSS_PPM);
+        link.tcp.rack_tlp = rack_tlp;
+        link.tcp.bundling = bundling;
+        link.engine = engine;
+        link
+    };
     let rows = [
-        ("ours", link),
-        ("ours, no RACK-TLP", without),
-        ("smoltcp sockets", smoltcp),
+        (OURS, with(true, true, Engine::Ours)),
+        ("no RACK-TLP", with(false, true, Engine::Ours)),
+        (NO_BUNDLING, with(true, false, Engine::Ours)),
+        (NEITHER, with(false, false, Engine::Ours)),
+        (SMOLTCP, with(true, true, Engine::Smoltcp)),
     ];
     let row = |(name, scenario): (&'static str, Scenario)| {
         run(&scenario, None).map(|outcome| Row { name, outcome })

@@ -33,6 +33,9 @@ const KINDS: &[(&str, u64)] = &[
     ("chaos", 12),
     ("crowd", 1),
     ("black-hole", 3),
+    ("marks", 4),
+    ("cookies", 4),
+    ("small-pools", 3),
     ("mobile", 0),
 ];
 
@@ -98,6 +101,8 @@ impl Scenario {
         let mut random = Random::new(seed);
         let mut scenario = empty("mobile", seed, &mut random, clients);
         scenario.tcp.congestion = Algorithm::Cubic;
+        scenario.tcp.rack_tlp = true;
+        scenario.tcp.bundling = true;
         scenario.tcp.receive_window = 65_535;
         scenario.tx_frames = 256;
         scenario.limit = Micros::from_secs(seconds + 600);
@@ -120,6 +125,7 @@ impl Scenario {
                 timestamp: Some(random.word()),
                 iss: random.word(),
                 ack_every: 2,
+                ecn: false,
                 renege_ppm: 0,
             });
             plan.start = Micros(random.below(50_000));
@@ -153,6 +159,8 @@ fn empty(name: &'static str, seed: u64, random: &mut Random, clients: u32) -> Sc
             pieces: (clients * 130).min(20_000),
             secret: [random.bits(), random.bits()],
             congestion: algorithm,
+            rack_tlp: random.hit(850_000),
+            bundling: random.hit(750_000),
             ..Config::default()
         },
         tx_frames: random.pick(&[1, 2, 5, 32, 256, 256]),
@@ -165,11 +173,21 @@ fn empty(name: &'static str, seed: u64, random: &mut Random, clients: u32) -> Sc
 fn build(name: &'static str, seed: u64, random: &mut Random) -> Scenario {
     let clients = match name {
         "crowd" => random.between(1_000, 2_500),
+        "cookies" => random.between(3, 40),
+        "small-pools" => random.between(1, 4),
         "mobile" => return Scenario::mobile(seed, 200, 30, 30_000),
         _ => random.pick(&[1, 1, 1, 2, 3, 8]),
     };
     let clients = u32::try_from(clients).unwrap_or(1);
     let mut scenario = empty(name, seed, random, clients);
+    if name == "cookies" {
+        // Nearly all handshakes find the records taken.
+        scenario.tcp.half_open_max = 1;
+    }
+    if name == "small-pools" {
+        // Nodes of segments in flight are shared by the records there may be: few of both.
+        scenario.tcp.connections_max = clients;
+    }
     if name == "wrap" || random.hit(300_000) {
         scenario.wrap_in = Some(u32::try_from(random.below(60_000)).unwrap_or(0));
     }
@@ -233,6 +251,16 @@ fn spoil(name: &str, random: &mut Random, faults: &mut Faults) {
             faults.reorder_by = Micros(random.between(500, 60_000));
         }
         "duplicate" => faults.duplicate_ppm = percent(random, 40),
+        "marks" => {
+            faults.mark_ppm = percent(random, 20);
+            faults.loss_ppm = percent(random, 3);
+        }
+        "cookies" => faults.loss_ppm = percent(random, 8),
+        "small-pools" => {
+            faults.loss_ppm = percent(random, 6);
+            faults.reorder_ppm = percent(random, 10);
+            faults.reorder_by = Micros::from_millis(10);
+        }
         "corrupt" => faults.corrupt_ppm = percent(random, 10),
         "narrow" => {
             faults.bytes_per_second = random.between(10_000, 1_000_000);
@@ -245,7 +273,16 @@ fn spoil(name: &str, random: &mut Random, faults: &mut Faults) {
         }
         "black-hole" => faults.mtu = usize::try_from(random.between(1_200, 1_450)).unwrap_or(0),
         "chaos" => {
-            for one in ["loss", "burst", "reorder", "duplicate", "corrupt", "narrow"] {
+            let faulty = [
+                "loss",
+                "burst",
+                "reorder",
+                "duplicate",
+                "corrupt",
+                "narrow",
+                "marks",
+            ];
+            for one in faulty {
                 if random.hit(350_000) {
                     spoil(one, random, faults);
                 }
@@ -296,7 +333,8 @@ fn plan(random: &mut Random, up: &Faults, down: &Faults) -> Plan {
         events: random.between(1, 80),
         event_bytes: random.pick(&[1, 60, 200, 200, 200, 1_000, 3_000]),
         event_every: Micros(random.pick(&[1_000, 10_000, 50_000, 50_000, 300_000])),
-        up_bytes: random.pick(&[0, 300, 3_000, 20_000, 60_000]),
+        // Never nothing: a client whose last ACK of the handshake is lost would not be heard of again.
+        up_bytes: random.pick(&[100, 300, 3_000, 20_000, 60_000]),
         up_chunk: random.pick(&[1, 100, 700, 5_000]).max(30),
         up_every: Micros(random.pick(&[500, 10_000, 70_000])),
         reading: Reading::default(),
@@ -329,6 +367,7 @@ fn habits(random: &mut Random, buffer: u32) -> Habits {
         timestamp: random.hit(700_000).then(|| near_wrap(random, 20_000)),
         iss: near_wrap(random, 50_000),
         ack_every: random.pick(&[1, 2, 2, 2]),
+        ecn: random.hit(500_000),
         renege_ppm: 0,
     }
 }
@@ -340,7 +379,7 @@ fn shrink(random: &mut Random, plan: &mut Plan) {
     plan.events = random.between(1, 10);
     plan.event_bytes = plan.event_bytes.min(300);
     plan.event_every = Micros(random.pick(&[50_000, 300_000]));
-    plan.up_bytes = random.pick(&[0, 100, 600]);
+    plan.up_bytes = random.pick(&[50, 100, 600]);
     if let Kind::Foreign(settings) = &mut plan.kind {
         settings.buffer = 4_096;
     }
@@ -367,6 +406,20 @@ fn behave(name: &str, random: &mut Random, plan: &mut Plan) {
         "chaos" if random.hit(200_000) => behave("stalled-reader", random, plan),
         "chaos" if random.hit(200_000) => behave("slow-reader", random, plan),
         "black-hole" => plan.bulk += 20_000,
+        // Small segments and a deep window: as many in flight as can be.
+        "small-pools" => {
+            plan.bulk += 150_000;
+            plan.filling.greedy = true;
+            plan.kind = Kind::Own(Habits {
+                mss: 216,
+                scale: Some(2),
+                ..habits(random, 200_000)
+            });
+        }
+        "cookies" => {
+            plan.start = Micros(random.below(20_000));
+            plan.bulk = plan.bulk.min(20_000);
+        }
         _ => {}
     }
 }

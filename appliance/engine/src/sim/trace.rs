@@ -22,7 +22,7 @@ pub(super) fn line(
     down: bool,
     frame: &[u8],
     origins: Origins,
-    fate: Fate,
+    (start, fate): (Micros, Fate),
 ) -> String {
     let mut text = String::new();
     let arrow = if down { "<-" } else { "->" };
@@ -73,11 +73,13 @@ pub(super) fn line(
             let _ = write!(text, "  LOST {why:?}");
         }
         Fate::Arrives {
+            at,
             damaged,
             late,
             again,
-            ..
         } => {
+            let takes = at.since(start + since_start).0;
+            let _ = write!(text, "  +{}.{:03} ms", takes / 1_000, takes % 1_000);
             for (is, word) in [
                 (damaged, " DAMAGED"),
                 (late, " LATE"),

@@ -469,7 +469,8 @@ impl<'a> World<'a> {
         let vanished = matches!(plan.ending, Ending::Vanishes(_));
         match reason {
             CloseReason::Finished if whole => {
-                if line.client.is_done() {
+                // Or its FIN was heard, the answer lost, and TIME-WAIT over when it asked again.
+                if line.client.is_done() || line.client.is_closed() {
                     self.finish(index);
                 }
                 Ok(())
@@ -626,7 +627,7 @@ impl<'a> World<'a> {
         if let (Some(before), Some(trace)) = (before, &mut self.trace) {
             let origins = line.ledger.origins(false);
             let since = now.since(self.start);
-            let text = trace::line(since, index, false, &before, origins, fate);
+            let text = trace::line(since, index, false, &before, origins, (self.start, fate));
             let _ = writeln!(trace, "{text}");
         }
         self.travel(fate, frame, |frame| What::ToServer(index, frame));
@@ -661,7 +662,7 @@ impl<'a> World<'a> {
         if let (Some(before), Some(trace)) = (before, &mut self.trace) {
             let origins = line.ledger.origins(true);
             let since = now.since(self.start);
-            let text = trace::line(since, index, true, &before, origins, fate);
+            let text = trace::line(since, index, true, &before, origins, (self.start, fate));
             let _ = writeln!(trace, "{text}");
         }
         checked.map_err(|what| self.violation(Some(index), what))?;
@@ -692,6 +693,15 @@ impl<'a> World<'a> {
                 up.max(plan.down.outage_in(start, since, now))
             };
             let audited = line.ledger.audit(now, outage);
+            let refused = line.ledger.handshake_lost() || line.client.is_closed();
+            if audited.is_err() && !self.apps[index].opened && refused {
+                // The server has forgotten the handshake, as it may; or, with cookies, did not know
+                // it by a segment that was not the first, and said so.
+                self.lines[index].abandoned = true;
+                self.lines[index].client.silent = true;
+                self.finish(index);
+                continue;
+            }
             audited.map_err(|what| self.violation(u32::try_from(index).ok(), what))?;
             let spare = 400 + self.now.since(start).0 / 1_000_000;
             let work = line.ledger.check_work(spare);
@@ -706,6 +716,13 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let until = self.now + Micros::from_secs(3_600);
+        if let Server::Ours(ours) = &mut self.server {
+            // A frame that was still under way may have opened what was given up.
+            let abandoned = self.lines.iter().zip(&mut self.apps);
+            for (_, app) in abandoned.filter(|(line, app)| line.abandoned && app.closed.is_none()) {
+                ours.abort(app);
+            }
+        }
         self.server_due = true;
         self.instant()?;
         while let Some(Reverse(next)) = self.heap.peek() {
