@@ -111,7 +111,7 @@ pub fn open(world: &World) -> Net {
     shell(&format!(
         "ip netns exec {name} ethtool -K game tx off tso off gso off gro off"
     ));
-    for one in std::env::var("SYSCTL")
+    for one in env::var("TCP_SYSCTL")
         .unwrap_or_default()
         .split_whitespace()
     {
