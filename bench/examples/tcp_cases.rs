@@ -1,5 +1,6 @@
 //! The black-box TCP cases against the kernel's TCP alone: tries the cases themselves, without the
-//! appliance. Needs root. `TCP_CASES` and `TCP_TRACE` as in `docs/tcp-cases.md`.
+//! appliance. Needs root. `TCP_CASES` and `TCP_TRACE` as in `docs/tcp-cases.md`;
+//! `TCP_SYSCTL="net.ipv4.tcp_sack=0"` spoils the kernel, so that cases must fail.
 
 #![allow(
     clippy::unwrap_used,

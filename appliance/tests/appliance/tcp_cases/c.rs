@@ -274,15 +274,16 @@ pub fn c12(net: &Net) -> Outcome {
         .ok()
         .and_then(|text| text.parse().ok());
     let span = Duration::from_secs(span.unwrap_or(70));
-    let late = conn.peek(span)?;
-    let mut probe = conn.data(0, b"still there?");
-    probe.seq = conn.nxt;
-    conn.send(&probe);
-    let answer = conn.peek(ms(1000))?;
-    let state = match answer {
-        Some(seg) if seg.has(RST) => "dropped",
+    let start = Instant::now();
+    if let Some(seg) = conn.peek(span)? {
+        let after = start.elapsed().as_secs();
+        ensure!(seg.has(RST), "after {after} s: {seg}");
+        return Ok(format!("dropped with a RST after {after} s"));
+    }
+    conn.send(&conn.data(0, b"still there?"));
+    let state = match conn.peek(ms(1000))? {
+        Some(seg) if seg.has(RST) => "dropped in silence",
         _ => "still there",
     };
-    let said = late.map_or(String::new(), |seg| format!(", meanwhile {seg}"));
-    Ok(format!("after {} s: {state}{said}", span.as_secs()))
+    Ok(format!("after {} s: {state}", span.as_secs()))
 }

@@ -3,6 +3,7 @@
 //! before it closes, closes TCP first after a close frame, and never closes on unread bytes (which
 //! would make a RST of it).
 
+use std::env;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -102,13 +103,20 @@ fn finish(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// Starts the server in the calling thread's namespace, which is the appliance's side of `world`, and
-/// opens the wire to it.
+/// opens the wire to it. `TCP_SYSCTL` ("net.ipv4.tcp_sack=0 ...") spoils the kernel on purpose, to see
+/// that cases fail.
 pub fn open(world: &World) -> Net {
     // Segments leave as they are counted, with their checksums.
     let name = &world.appliance;
     shell(&format!(
         "ip netns exec {name} ethtool -K game tx off tso off gso off gro off"
     ));
+    for one in env::var("TCP_SYSCTL")
+        .unwrap_or_default()
+        .split_whitespace()
+    {
+        shell(&format!("ip netns exec {name} sysctl -qw {one}"));
+    }
     let count = serve("10.9.0.1:8000");
     let census = move || count.load(Ordering::Relaxed);
     Net::open(world, Some(Box::new(census)))
