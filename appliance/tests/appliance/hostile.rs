@@ -77,16 +77,16 @@ fn blind_injection_ends_no_connection() {
 fn stalled_readers_are_cut_and_give_all_back() {
     let (world, directory) = (World::new(), directory());
     let settings = Settings {
-        client: "anonymous = true\nlag_bytes_max = 16384",
+        client: "anonymous = true\nlag_bytes_max = 98304",
         tables: EVERYWHERE,
         ..SETTINGS
     };
     let _appliance = Appliance::start(&directory, settings);
     let held = || ["tcp_connections", "session_players", "memory_chunks"].map(metric);
     assert_eq!(held(), [0; 3]);
-    // 15 kB a second: some two seconds until they are too far behind, five more until the close frame
+    // 53 kB a second: some two seconds until they are too far behind, five more until the close frame
     // that they do not read is given up.
-    let arguments = "--players 40 --stalled 100 --rate 50 --seconds 9";
+    let arguments = "--players 40 --stalled 100 --rate 50 --bytes 1000 --seconds 9";
     let crowd = swarm(&world.player, ADMIN, arguments).join().unwrap();
     assert!(crowd.held, "{}", crowd.table);
     assert_eq!(crowd.report["stalled"]["alive"], 0, "{}", crowd.table);
@@ -98,7 +98,7 @@ fn stalled_readers_are_cut_and_give_all_back() {
 fn a_stalled_reader_that_wakes_up_in_time_is_told_why() {
     let (world, directory) = (World::new(), directory());
     let settings = Settings {
-        client: "anonymous = true\nlag_bytes_max = 16384",
+        client: "anonymous = true\nlag_bytes_max = 98304",
         ..SETTINGS
     };
     let _appliance = Appliance::start(&directory, settings);
