@@ -9,9 +9,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test bench/demo.sh
+SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test bench/demo.sh bench/hostile.sh bench/lossy.sh
 
-.PHONY: setup demo run test lint bench fuzz rfc soak
+.PHONY: setup demo run test lint bench bench-lossy bench-hostile fuzz rfc soak
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -56,3 +56,15 @@ rfc:
 # Random seeds of the TCP simulator until it is stopped or one fails; assertions are on.
 soak: setup
 	cargo test --profile soak -p engine --test simulator -- --ignored --nocapture soak
+
+# The appliance beside the same service on Linux kernel TCP behind 1, 3 and 10 % loss; some eight minutes.
+bench-lossy: setup
+	cargo build --release -p cluecast
+	cargo build --release -p bench
+	bench/lossy.sh
+
+# SYN flood, blind injection and stalled readers at full size; some four minutes.
+bench-hostile: setup
+	cargo build --release -p cluecast
+	cargo build --release -p bench
+	bench/hostile.sh

@@ -172,8 +172,8 @@ stalled() {
     start_appliance
     for ((round = 1; round <= ROUNDS; round++)); do
         before=$(held)
-        swarm "without-$round" --players 500 --rate 20 --seconds 15 || true
-        swarm "with-$round" --players 500 --rate 20 --seconds 15 --stalled 2000 ||
+        swarm "without-$round" --players 500 --rate 20 --bytes 800 --seconds 15 || true
+        swarm "with-$round" --players 500 --rate 20 --bytes 800 --seconds 15 --stalled 2000 ||
             failed "stalled, round $round: $(grep FAILED "$directory/with-$round.table")"
         grep 'stalled players' "$directory/with-$round.table" || true
         without+=("$directory/without-$round.json")

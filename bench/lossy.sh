@@ -13,7 +13,8 @@
 # players. Each round starts the server and the wire anew with the round's seed, so that neither
 # server finds what the last round left (TCP metrics, queues).
 #
-# LOSSES, ROUNDS and SECONDS_EACH change the run; arguments are handed to swarm.
+# LOSSES, ROUNDS, SECONDS_EACH, DELAY and CONTROL change the run; RESULTS names a directory that gets every
+# report. Arguments are handed to swarm.
 set -euo pipefail
 
 cd "$(dirname "$0")"
@@ -22,6 +23,8 @@ LOSSES=${LOSSES:-1 3 10}
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-15}
 DELAY=${DELAY:-20:5}
+# Of the kernel's server: Linux's own default, whatever this machine is set to.
+CONTROL=${CONTROL:-cubic}
 RESULTS=${RESULTS:-}
 SERVER=cluecast-lossy-server
 WIRE=cluecast-lossy-wire
@@ -58,7 +61,7 @@ cleanup() {
     done
     remove_namespaces
     if [ -n "$directory" ]; then
-        [ "$status" -eq 0 ] || tail -n 20 "$directory/log" >&2
+        [ "$status" -eq 0 ] || tail -n 20 "$directory/log" >&2 2>/dev/null
         rm -rf "$directory"
     fi
     exit "$status"
@@ -126,6 +129,7 @@ start_server() {
             2>>"$directory/log" 9>&- &
     else
         ip netns exec "$SERVER" "$BIN/tokio-fanout" --listen "$GAME" --admin "$ADMIN" \
+            --congestion "$CONTROL" \
             2>>"$directory/log" 9>&- &
     fi
     server=$!

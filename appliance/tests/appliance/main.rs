@@ -17,6 +17,7 @@ mod world;
 mod running;
 mod tcp_cases;
 mod player;
+mod crowd;
 
 mod api;
 mod bad_input;
@@ -24,5 +25,7 @@ mod black_box;
 mod drain;
 mod export;
 mod first_light;
+mod hostile;
 mod kill9;
+mod lossy;
 mod sdk;

@@ -15,6 +15,9 @@ pub struct Options {
     /// Events a player may fall behind before it is closed with 3008.
     #[arg(long, default_value_t = 4_096)]
     pub lag_events_max: usize,
+    /// Congestion control of the players' connections; the kernel's default if not given.
+    #[arg(long)]
+    pub congestion: Option<String>,
     /// Seconds between two pings to a player.
     #[arg(long, default_value_t = 25)]
     pub ping_interval_s: u64,

@@ -1,5 +1,6 @@
 //! The two listeners: players, and backends that publish.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
+use nix::sys::socket::{setsockopt, sockopt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -33,6 +35,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let players = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("listen on {}", options.listen))?;
+    if let Some(control) = &options.congestion {
+        // Connections inherit it from the socket that listens.
+        setsockopt(&players, sockopt::TcpCongestion, &OsString::from(control))
+            .with_context(|| format!("no congestion control {control}"))?;
+    }
     let admin = TcpListener::bind(options.admin)
         .await
         .with_context(|| format!("listen on {}", options.admin))?
