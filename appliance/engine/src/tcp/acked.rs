@@ -33,6 +33,8 @@ struct News {
     dsack: bool,
     /// It says nothing but where the peer is.
     duplicate: bool,
+    /// With an echo of a mark: a window does not grow by it (RFC 3168 section 6.1.2).
+    marked: bool,
     /// Age of the timestamp that came back.
     echo_us: Option<u32>,
     /// That timestamp may be older than what was sent again since, and then measures nothing.
@@ -146,6 +148,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         flight: conn.in_flight(),
         dsack: false,
         duplicate: is_duplicate(conn, segment, window),
+        marked: conn.ecn.agreed && segment.flags.ece,
         echo_us: echo_us(conn, now, segment),
         ambiguous: false,
         oldest: None,
@@ -169,7 +172,8 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         conn.snd_una = ack;
         conn.snd_nxt = conn.snd_nxt.max(ack);
         conn.probe = false;
-        conn.recovery.duplicates = 0;
+        let told = forget_duplicates(conn, news.acked);
+        news.delivered = news.delivered.saturating_sub(told);
     }
     if !conn.sack {
         return news;
@@ -194,6 +198,21 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         }
     }
     news
+}
+
+/// New data was acknowledged by a peer without SACK: duplicates that it covers are none any more; gives
+/// the bytes they had told of already. In recovery the others stay: what made them has arrived and is
+/// not in the network (RFC 6937 section 3; Linux: tcp_remove_reno_sacks).
+fn forget_duplicates(conn: &mut Conn, acked: u32) -> u32 {
+    let before = conn.recovery.duplicates;
+    // The hole made no duplicate, what lies behind it did.
+    let segments = acked.div_ceil(conn.mss()).saturating_sub(1);
+    let covered = u16::try_from(segments).unwrap_or(u16::MAX).min(before);
+    conn.recovery.duplicates = match conn.recovery.phase {
+        Phase::Fast => before - covered,
+        _ => 0,
+    };
+    u32::from(covered) * conn.mss()
 }
 
 /// RFC 2883 section 4: the first block lies below the acknowledgment, or inside the second block.
@@ -247,7 +266,7 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     if lost > 0 {
         on_lost(parts, lost, news);
     }
-    on_congestion_echo(parts, segment, news);
+    on_congestion_echo(parts, news);
     set_window(parts, lost, news);
     set_timers(parts, news);
 }
@@ -426,9 +445,9 @@ pub(super) fn begin_recovery(
 
 /// The peer says that the path marked something (RFC 3168 section 6.1.2): as a loss, once a round
 /// trip, but with nothing to repair.
-fn on_congestion_echo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
+fn on_congestion_echo(parts: &mut Parts<'_>, news: &News) {
     let conn = &mut *parts.conn;
-    let marked = conn.ecn.agreed && segment.flags.ece && conn.recovery.is_open();
+    let marked = news.marked && conn.recovery.is_open();
     if !marked || conn.snd_una.before(conn.recovery.point) {
         return;
     }
@@ -460,7 +479,7 @@ fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
         // RFC 6582 section 3.2 step 3: without SACK the next hole goes at once.
         let hole = if lost > 0 && !conn.sack { mss } else { 0 };
         conn.congestion.set_window(window.max(pipe + hole), mss);
-    } else if news.acked > 0 {
+    } else if news.acked > 0 && !news.marked {
         let growth = Growth {
             now: parts.now,
             acked: news.acked,

@@ -120,6 +120,8 @@ fn config(settings: &[(String, String)]) -> Result<Config, String> {
         half_open_max: 4,
         time_wait_max: 2,
         pieces: 128,
+        // It would blur what the other rules do: `set bundling on` where it is the subject.
+        bundling: false,
         ..Config::default()
     };
     for (key, value) in settings {
@@ -139,6 +141,7 @@ fn config(settings: &[(String, String)]) -> Result<Config, String> {
             ("congestion", "newreno") => config.congestion = Algorithm::NewReno,
             ("rack_tlp", "on") => config.rack_tlp = true,
             ("rack_tlp", "off") => config.rack_tlp = false,
+            ("bundling", "on") => config.bundling = true,
             _ => return Err(format!("`set {key} {value}` is no setting")),
         }
     }
