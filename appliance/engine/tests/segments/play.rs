@@ -10,7 +10,7 @@ use engine::metrics::catalog::{ALL, METRICS};
 use engine::metrics::counters::Counters;
 use engine::port::Port;
 use engine::port::memory::MemoryPort;
-use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Verdict};
+use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Usage, Verdict};
 use engine::units::{ConnId, Micros};
 use engine::wire::emit::{Header, emit};
 use engine::wire::icmp::TooBig;
@@ -336,13 +336,13 @@ impl Play {
                 same(0, self.tcp.count(), "connections")?;
                 same(0, self.tcp.time_wait_count(), "records in TIME-WAIT")?;
                 same(Micros::NEVER, self.tcp.poll_at(), "the next deadline")?;
-                return same(0, self.tcp.pieces_used(), "pieces");
+                return same(Usage::default(), self.tcp.usage(), "in use");
             }
             Action::Connections(count) => return same(*count, self.tcp.count(), "connections"),
             Action::TimeWait(count) => {
                 return same(*count, self.tcp.time_wait_count(), "records in TIME-WAIT");
             }
-            Action::Pieces(count) => return same(*count, self.tcp.pieces_used(), "pieces"),
+            Action::Pieces(count) => return same(*count, self.tcp.usage().pieces, "pieces"),
             Action::Outstanding(bytes) => {
                 (*bytes, id.map(|id| self.tcp.outstanding(id)), "outstanding")
             }
