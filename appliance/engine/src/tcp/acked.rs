@@ -41,6 +41,8 @@ struct News {
     ambiguous: bool,
     /// The record sent first of those that have arrived in order and were sent once.
     oldest: Option<Sent>,
+    /// Something that was sent again is among what was acknowledged in order.
+    repaired: bool,
 }
 
 /// What a connection is updated with.
@@ -152,6 +154,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         echo_us: echo_us(conn, now, segment),
         ambiguous: false,
         oldest: None,
+        repaired: false,
     };
     let (rack, rtt) = (&mut repair.rack, &mut conn.rtt);
     let mut on_delivered = |sent: &Sent, echo_us: Option<u32>| {
@@ -167,6 +170,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
             if !sent.resent && news.oldest.is_none() {
                 news.oldest = Some(sent);
             }
+            news.repaired |= sent.resent;
             news.ambiguous |= sent.resent && is_older(news.echo_us, now, &sent);
         });
         conn.snd_una = ack;
@@ -276,7 +280,9 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
 /// the peer of a lost ACK answers the second one with the first one's timestamp (RFC 7323 section 4.3),
 /// and the timeout in between would count as travel.
 fn measure(conn: &mut Conn, now: Micros, news: &News) {
-    let by_time = news.oldest.map(|sent| sent.sent_at.age_us(now));
+    // What was behind a hole has waited for its repair: that is no travel either.
+    let oldest = news.oldest.filter(|_| !news.repaired);
+    let by_time = oldest.map(|sent| sent.sent_at.age_us(now));
     let by_echo = news.echo_us.filter(|_| !news.ambiguous);
     if let Some(span_us) = by_time.or(by_echo) {
         conn.rtt.measure(span_us);
