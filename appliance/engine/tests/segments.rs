@@ -74,6 +74,13 @@ scripts! {
     sack
     slow_start
     recovery
+    rack
+    sack_recovery
+    tail_probe
+    undo
+    window_validation
+    pacing
+    ecn
     timeout
     window
     limits

@@ -36,11 +36,6 @@ impl<'a> Input<'a> {
         u32::from(self.u16()) << 16 | u32::from(self.u16())
     }
 
-    /// A bit of one byte.
-    pub fn flag(&mut self) -> bool {
-        self.u8() & 1 == 1
-    }
-
     /// One of `choices`.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[usize::from(self.u8()) % choices.len()]

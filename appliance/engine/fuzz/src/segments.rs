@@ -12,7 +12,7 @@ mod wire;
 use std::net::SocketAddr;
 
 use engine::metrics::counters::Counters;
-use engine::tcp::{Algorithm, Config, Sent, Source, Tcp, Verdict};
+use engine::tcp::{Algorithm, Config, Sent, Source, Tcp, Usage, Verdict};
 use engine::units::Micros;
 use engine::wire::icmp::TooBig;
 use engine::wire::parse::parse;
@@ -58,7 +58,7 @@ struct World {
 
 impl World {
     fn new(input: &mut Input<'_>) -> World {
-        let choice = input.u8();
+        let (choice, second) = (input.u8(), input.u8());
         let config = Config {
             listen: vec![LOCAL_V4.parse().unwrap(), LOCAL_V6.parse().unwrap()],
             connections_max: [4, 2, 3, 1][usize::from(choice & 3)],
@@ -68,7 +68,9 @@ impl World {
             pieces: [12, 2][usize::from(choice >> 6 & 1)],
             secret: [3, 4],
             congestion: [Algorithm::Cubic, Algorithm::NewReno][usize::from(choice >> 7)],
-            rack_tlp: input.flag(),
+            rack_tlp: second & 1 == 1,
+            bundling: second & 2 == 0,
+            shared_nodes: [Some(64), Some(1), Some(0), None][usize::from(second >> 2 & 3)],
             ..Config::default()
         };
         let peers = (0..PEERS)
@@ -104,7 +106,7 @@ impl World {
         self.wire.limit(usize::MAX);
         let mut readable = true;
         match operation & 31 {
-            0..=9 => self.segment(input, peer),
+            0..=9 => self.segment(input, peer, operation >> 5 & 3),
             10..=14 => self.behave(peer),
             15..=17 => self.advance(input),
             18..=20 => self.place(input, peer),
@@ -170,9 +172,8 @@ impl World {
     }
 
     /// Any segment.
-    fn segment(&mut self, input: &mut Input<'_>, index: usize) {
+    fn segment(&mut self, input: &mut Input<'_>, index: usize, marks: u8) {
         let bits = input.u8();
-        #[allow(clippy::needless_update, reason = "flags that come later are not set")]
         let flags = Flags {
             // Mostly an ACK: without it little happens.
             ack: bits & 7 != 0,
@@ -180,6 +181,9 @@ impl World {
             fin: bits & 0x30 == 0x10,
             syn: bits & 0xc0 == 0x40,
             rst: bits & 0xb0 == 0xa0,
+            ece: marks & 1 != 0,
+            cwr: marks == 3,
+            ce: marks & 2 != 0,
             ..Flags::default()
         };
         // That has no meaning the parser would pass on.
@@ -311,8 +315,11 @@ impl World {
                 timestamps: index.is_multiple_of(2).then_some((1_000, 0)),
                 ..Options::default()
             };
+            let ecn = index == 1;
             let syn = Flags {
                 syn: true,
+                ece: ecn,
+                cwr: ecn,
                 ..Flags::default()
             };
             let seq = self.model.peers[index].next + 100_000;
@@ -373,7 +380,17 @@ impl World {
             _ if next == Micros::NEVER => Micros::from_millis(100),
             _ => next.since(self.now),
         };
-        self.now = self.now + span;
+        // As a core does it: no timer is late by more than a turn.
+        let until = self.now + span;
+        loop {
+            let next = self.tcp.poll_at().max(self.now);
+            if next >= until {
+                break;
+            }
+            self.now = next;
+            self.turn(true);
+        }
+        self.now = until;
     }
 
     fn place(&mut self, input: &mut Input<'_>, index: usize) {
@@ -521,7 +538,7 @@ impl World {
         self.model.check(&self.tcp);
         assert_eq!(self.tcp.half_open_count(), 0);
         assert_eq!((self.tcp.count(), self.tcp.time_wait_count()), (0, 0));
-        assert_eq!(self.tcp.pieces_used(), 0);
+        assert_eq!(self.tcp.usage(), Usage::default());
         assert_eq!(
             self.tcp.poll_at(),
             Micros::NEVER,

@@ -33,12 +33,16 @@ struct News {
     dsack: bool,
     /// It says nothing but where the peer is.
     duplicate: bool,
+    /// With an echo of a mark: a window does not grow by it (RFC 3168 section 6.1.2).
+    marked: bool,
     /// Age of the timestamp that came back.
     echo_us: Option<u32>,
     /// That timestamp may be older than what was sent again since, and then measures nothing.
     ambiguous: bool,
     /// The record sent first of those that have arrived in order and were sent once.
     oldest: Option<Sent>,
+    /// Something that was sent again is among what was acknowledged in order.
+    repaired: bool,
 }
 
 /// What a connection is updated with.
@@ -146,9 +150,11 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         flight: conn.in_flight(),
         dsack: false,
         duplicate: is_duplicate(conn, segment, window),
+        marked: conn.ecn.agreed && segment.flags.ece,
         echo_us: echo_us(conn, now, segment),
         ambiguous: false,
         oldest: None,
+        repaired: false,
     };
     let (rack, rtt) = (&mut repair.rack, &mut conn.rtt);
     let mut on_delivered = |sent: &Sent, echo_us: Option<u32>| {
@@ -164,12 +170,14 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
             if !sent.resent && news.oldest.is_none() {
                 news.oldest = Some(sent);
             }
+            news.repaired |= sent.resent;
             news.ambiguous |= sent.resent && is_older(news.echo_us, now, &sent);
         });
         conn.snd_una = ack;
         conn.snd_nxt = conn.snd_nxt.max(ack);
         conn.probe = false;
-        conn.recovery.duplicates = 0;
+        let told = forget_duplicates(conn, news.acked);
+        news.delivered = news.delivered.saturating_sub(told);
     }
     if !conn.sack {
         return news;
@@ -194,6 +202,21 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         }
     }
     news
+}
+
+/// New data was acknowledged by a peer without SACK: duplicates that it covers are none any more; gives
+/// the bytes they had told of already. In recovery the others stay: what made them has arrived and is
+/// not in the network (RFC 6937 section 3; Linux: tcp_remove_reno_sacks).
+fn forget_duplicates(conn: &mut Conn, acked: u32) -> u32 {
+    let before = conn.recovery.duplicates;
+    // The hole made no duplicate, what lies behind it did.
+    let segments = acked.div_ceil(conn.mss()).saturating_sub(1);
+    let covered = u16::try_from(segments).unwrap_or(u16::MAX).min(before);
+    conn.recovery.duplicates = match conn.recovery.phase {
+        Phase::Fast => before - covered,
+        _ => 0,
+    };
+    u32::from(covered) * conn.mss()
 }
 
 /// RFC 2883 section 4: the first block lies below the acknowledgment, or inside the second block.
@@ -247,7 +270,7 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     if lost > 0 {
         on_lost(parts, lost, news);
     }
-    on_congestion_echo(parts, segment, news);
+    on_congestion_echo(parts, news);
     set_window(parts, lost, news);
     set_timers(parts, news);
 }
@@ -257,7 +280,9 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
 /// the peer of a lost ACK answers the second one with the first one's timestamp (RFC 7323 section 4.3),
 /// and the timeout in between would count as travel.
 fn measure(conn: &mut Conn, now: Micros, news: &News) {
-    let by_time = news.oldest.map(|sent| sent.sent_at.age_us(now));
+    // What was behind a hole has waited for its repair: that is no travel either.
+    let oldest = news.oldest.filter(|_| !news.repaired);
+    let by_time = oldest.map(|sent| sent.sent_at.age_us(now));
     let by_echo = news.echo_us.filter(|_| !news.ambiguous);
     if let Some(span_us) = by_time.or(by_echo) {
         conn.rtt.measure(span_us);
@@ -426,9 +451,9 @@ pub(super) fn begin_recovery(
 
 /// The peer says that the path marked something (RFC 3168 section 6.1.2): as a loss, once a round
 /// trip, but with nothing to repair.
-fn on_congestion_echo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
+fn on_congestion_echo(parts: &mut Parts<'_>, news: &News) {
     let conn = &mut *parts.conn;
-    let marked = conn.ecn.agreed && segment.flags.ece && conn.recovery.is_open();
+    let marked = news.marked && conn.recovery.is_open();
     if !marked || conn.snd_una.before(conn.recovery.point) {
         return;
     }
@@ -460,7 +485,7 @@ fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
         // RFC 6582 section 3.2 step 3: without SACK the next hole goes at once.
         let hole = if lost > 0 && !conn.sack { mss } else { 0 };
         conn.congestion.set_window(window.max(pipe + hole), mss);
-    } else if news.acked > 0 {
+    } else if news.acked > 0 && !news.marked {
         let growth = Growth {
             now: parts.now,
             acked: news.acked,

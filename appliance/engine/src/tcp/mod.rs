@@ -92,6 +92,9 @@ pub struct Config {
     /// On paths that have lost something lately, new data of a thin stream takes along what is
     /// unacknowledged before it (see `send`).
     pub bundling: bool,
+    /// Nodes that the connections share, beside the one each has: for those that have several segments
+    /// in flight or bytes of several sources. None: one a connection, and at least 1,024.
+    pub shared_nodes: Option<u32>,
 }
 
 impl Default for Config {
@@ -110,14 +113,14 @@ impl Default for Config {
             congestion: Algorithm::Cubic,
             rack_tlp: true,
             bundling: true,
+            shared_nodes: None,
         }
     }
 }
 
-/// Nodes that the connections of a core share, beside the one each has: for those that have several
-/// segments in flight or bytes of several sources.
-fn shared_nodes(connections: u32) -> u32 {
-    connections.max(SHARED_NODES_MIN)
+fn shared_nodes(config: &Config) -> u32 {
+    let least = config.connections_max.max(SHARED_NODES_MIN);
+    config.shared_nodes.unwrap_or(least)
 }
 
 /// A few connections may each fill a large window.
@@ -253,9 +256,9 @@ impl Tcp {
             by_flow: Index::new(max),
             hasher: hasher.clone(),
             pieces: Pieces::new(config.pieces),
-            flights: Flights::new(max, shared_nodes(max)),
+            flights: Flights::new(max, shared_nodes(&config)),
             repairs: Slab::new(max),
-            extents: Extents::new(max, shared_nodes(max)),
+            extents: Extents::new(max, shared_nodes(&config)),
             wheel: Wheel::new(max),
             ready: SlotQueue::new(max),
             replies: Replies::new(),
@@ -298,11 +301,6 @@ impl Tcp {
     /// Records in TIME-WAIT.
     pub fn time_wait_count(&self) -> u32 {
         self.time_wait_count
-    }
-
-    /// Buffers that hold bytes which came out of order.
-    pub fn pieces_used(&self) -> usize {
-        self.pieces.used()
     }
 
     /// What is in use now; all of it is zero when no connection is left.

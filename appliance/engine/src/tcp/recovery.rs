@@ -36,6 +36,8 @@ struct Before {
     resent: u16,
     /// Something was sent again, and what it was can still turn out to have been in vain.
     armed: bool,
+    /// No acknowledgement of new data has come since.
+    unanswered: bool,
 }
 
 /// Whether a loss is being repaired. How is [`Reduction`]'s.
@@ -136,6 +138,7 @@ impl Reduction {
         if let Some(ts) = resent_ts {
             if !self.before.armed {
                 self.before.armed = true;
+                self.before.unanswered = true;
                 self.before.resent_ts = ts;
                 self.before.resent = 0;
             }
@@ -144,9 +147,11 @@ impl Reduction {
     }
 
     /// New data was acknowledged in recovery, with this timestamp echoed: was the retransmission
-    /// needless (RFC 3522 section 3.2)?
-    pub(super) fn is_echo_older(&self, echo: u32) -> bool {
-        self.before.armed && echo.wrapping_sub(self.before.resent_ts).cast_signed() < 0
+    /// needless (RFC 3522 section 3.2)? The first one decides.
+    pub(super) fn is_echo_older(&mut self, echo: u32) -> bool {
+        self.before.armed
+            && std::mem::replace(&mut self.before.unanswered, false)
+            && echo.wrapping_sub(self.before.resent_ts).cast_signed() < 0
     }
 
     /// A retransmission arrived twice; true when now all of them have.
@@ -204,8 +209,10 @@ mod tests {
         assert!(!reduction.is_echo_older(10) && !reduction.on_dsack());
         reduction.on_sent(3, Some(100));
         reduction.on_sent(3, Some(120));
-        assert!(reduction.is_echo_older(99));
+        let mut other = reduction;
+        assert!(other.is_echo_older(99));
         assert!(!reduction.is_echo_older(100));
+        assert!(!reduction.is_echo_older(99));
         assert!(!reduction.on_dsack());
         assert!(reduction.on_dsack());
         assert_eq!(reduction.undo(), (50, 60));

@@ -244,9 +244,15 @@ fn connect(words: &mut Words<'_>) -> Result<Action, String> {
     })
 }
 
-/// `FLAGS FROM[:TO[/STEP]] [ack N] [win N] [<options>]`.
+/// `[ect|ce] FLAGS FROM[:TO[/STEP]] [ack N] [win N] [<options>]`.
 fn shape(words: &mut Words<'_>) -> Result<Shape, String> {
-    let flags = flags(words.next())?;
+    let ce = words.take("ce");
+    let ect = words.take("ect");
+    let flags = Flags {
+        ce,
+        ect,
+        ..flags(words.next())?
+    };
     let place = words.next();
     let (range, step) = match place.split_once('/') {
         Some((range, step)) => (range, Some(number(step)?)),
@@ -281,9 +287,11 @@ fn flags(word: &str) -> Result<Flags, String> {
             'F' => flags.fin = true,
             'R' => flags.rst = true,
             'P' => flags.psh = true,
+            'E' => flags.ece = true,
+            'W' => flags.cwr = true,
             '.' => flags.ack = true,
             '-' => {}
-            other => return Err(format!("`{other}` is no flag: S F R P . or - for none")),
+            other => return Err(format!("`{other}` is no flag: S F R P E W . or - for none")),
         }
     }
     Ok(flags)

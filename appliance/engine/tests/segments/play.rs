@@ -10,7 +10,7 @@ use engine::metrics::catalog::{ALL, METRICS};
 use engine::metrics::counters::Counters;
 use engine::port::Port;
 use engine::port::memory::MemoryPort;
-use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Verdict};
+use engine::tcp::{Algorithm, CloseReason, Config, Receipt, Sent, Source, Tcp, Usage, Verdict};
 use engine::units::{ConnId, Micros};
 use engine::wire::emit::{Header, emit};
 use engine::wire::icmp::TooBig;
@@ -120,6 +120,8 @@ fn config(settings: &[(String, String)]) -> Result<Config, String> {
         half_open_max: 4,
         time_wait_max: 2,
         pieces: 128,
+        // It would blur what the other rules do: `set bundling on` where it is the subject.
+        bundling: false,
         ..Config::default()
     };
     for (key, value) in settings {
@@ -139,6 +141,7 @@ fn config(settings: &[(String, String)]) -> Result<Config, String> {
             ("congestion", "newreno") => config.congestion = Algorithm::NewReno,
             ("rack_tlp", "on") => config.rack_tlp = true,
             ("rack_tlp", "off") => config.rack_tlp = false,
+            ("bundling", "on") => config.bundling = true,
             _ => return Err(format!("`set {key} {value}` is no setting")),
         }
     }
@@ -333,13 +336,13 @@ impl Play {
                 same(0, self.tcp.count(), "connections")?;
                 same(0, self.tcp.time_wait_count(), "records in TIME-WAIT")?;
                 same(Micros::NEVER, self.tcp.poll_at(), "the next deadline")?;
-                return same(0, self.tcp.pieces_used(), "pieces");
+                return same(Usage::default(), self.tcp.usage(), "in use");
             }
             Action::Connections(count) => return same(*count, self.tcp.count(), "connections"),
             Action::TimeWait(count) => {
                 return same(*count, self.tcp.time_wait_count(), "records in TIME-WAIT");
             }
-            Action::Pieces(count) => return same(*count, self.tcp.pieces_used(), "pieces"),
+            Action::Pieces(count) => return same(*count, self.tcp.usage().pieces, "pieces"),
             Action::Outstanding(bytes) => {
                 (*bytes, id.map(|id| self.tcp.outstanding(id)), "outstanding")
             }

@@ -27,6 +27,8 @@ pub(crate) fn flags(flags: Flags) -> String {
         (flags.fin, 'F'),
         (flags.rst, 'R'),
         (flags.psh, 'P'),
+        (flags.ece, 'E'),
+        (flags.cwr, 'W'),
         (flags.ack, '.'),
     ];
     let set: String = letters
@@ -41,7 +43,12 @@ pub(crate) fn flags(flags: Flags) -> String {
 pub(crate) fn segment(segment: &Segment, base: Base) -> String {
     let from = relative(segment.seq, base.seq);
     let to = from + segment.payload_at.len() as i64;
-    let mut text = format!("{} {from}:{to}", flags(segment.flags));
+    let marks = match segment.flags {
+        Flags { ce: true, .. } => "ce ",
+        Flags { ect: true, .. } => "ect ",
+        _ => "",
+    };
+    let mut text = format!("{marks}{} {from}:{to}", flags(segment.flags));
     if segment.flags.ack {
         text += &format!(" ack {}", relative(segment.ack, base.ack));
     }

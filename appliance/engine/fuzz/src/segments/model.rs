@@ -110,6 +110,7 @@ pub(super) struct Peer {
     pub(super) their_timestamp: u32,
     echo: Option<u32>,
     offers: Vec<Offer>,
+    offers_ecn: bool,
     answers: Vec<Answer>,
     /// A RST came since: better begin anew.
     refused: bool,
@@ -148,6 +149,7 @@ impl Peer {
             their_timestamp: 0,
             echo: None,
             offers: Vec::new(),
+            offers_ecn: false,
             answers: Vec::new(),
             refused: false,
             sent: Vec::new(),
@@ -340,6 +342,7 @@ impl Model {
         if let Some((value, _)) = segment.options.timestamps {
             peer.timestamp = value;
         }
+        peer.offers_ecn |= segment.flags.syn && segment.flags.ece && segment.flags.cwr;
         if segment.flags.syn {
             let default = if peer.local.is_ipv4() { 536 } else { 1_220 };
             peer.offers.push(Offer {
@@ -510,6 +513,14 @@ impl Model {
             return;
         }
         assert!(segment.flags.ack, "neither RST nor ACK");
+        // RFC 3168 section 6.1.4.
+        let flags = segment.flags;
+        assert!(!flags.ce);
+        assert!(!flags.ect || !segment.payload_at.is_empty(), "an ACK with ECT");
+        assert!(
+            peer.offers_ecn || !(flags.ect || flags.ece || flags.cwr),
+            "ECN with nobody"
+        );
         if segment.flags.syn {
             return on_answer(peer, &segment, lost);
         }
