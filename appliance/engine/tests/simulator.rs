@@ -5,6 +5,7 @@
 //! are drawn, `SIM_SCENARIO=NAME` a kind. The ignored `soak` runs until it is stopped.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "what a failing run has to say")]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,7 +43,7 @@ fn clean(seed: u64, seeds: u64) {
 
 fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    now.as_micros() as u64 % 1_000_000_000_000
+    u64::try_from(now.as_micros() % 1_000_000_000_000).unwrap()
 }
 
 #[test]

@@ -279,6 +279,8 @@ pub(super) struct Ledger {
     ack: i64,
     our_edge: i64,
     client_sent: i64,
+    /// When the server's window was last too small for a segment.
+    pinched_at: Micros,
 
     owed: i64,
     /// Since when the server has been silent, and how often it had spoken without an answer.
@@ -334,6 +336,7 @@ impl Ledger {
             ack: 0,
             our_edge: i64::MIN,
             client_sent: 0,
+            pinched_at: Micros(0),
             owed: 0,
             silent_since: now,
             rounds: 0,
@@ -466,6 +469,9 @@ impl Ledger {
         };
         let position = i64::from(segment.seq.since(iss + 1));
         self.check_acknowledgment(segment)?;
+        if self.our_edge - self.ack < i64::from(self.mss) {
+            self.pinched_at = now;
+        }
         let length = i64::from(segment.sequence_length());
         if length == 0 {
             return Ok(());
@@ -618,7 +624,9 @@ impl Ledger {
             timeout: self.patience.timeout.max(Micros(8 * RTO_INITIAL.0)),
             ..self.patience
         };
-        let losses = self.losses_up.at.len();
+        // smoltcp may sit out a timeout after a closed window, though it has heard that it is open.
+        let pinched = self.pinched_at + self.patience.round >= self.up.since;
+        let losses = self.losses_up.at.len() + usize::from(pinched);
         self.up
             .check(now, "the stream up", &theirs, losses, &outage)
     }
