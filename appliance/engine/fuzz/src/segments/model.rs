@@ -516,7 +516,10 @@ impl Model {
         // RFC 3168 section 6.1.4.
         let flags = segment.flags;
         assert!(!flags.ce);
-        assert!(!flags.ect || !segment.payload_at.is_empty(), "an ACK with ECT");
+        assert!(
+            !flags.ect || !segment.payload_at.is_empty(),
+            "an ACK with ECT"
+        );
         assert!(
             peer.offers_ecn || !(flags.ect || flags.ece || flags.cwr),
             "ECN with nobody"
