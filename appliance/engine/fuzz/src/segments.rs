@@ -474,7 +474,20 @@ impl World {
                         break;
                     }
                 }
-                self.now = self.now + Micros::from_millis(500);
+                let left = self.model.id(index) == Some(id) && self.tcp.outstanding(id) > 0;
+                let next = self.tcp.poll_at();
+                assert!(
+                    !left || next != Micros::NEVER,
+                    "peer {index} waits for nothing"
+                );
+                // A round trip may have been as long as the clock has jumped, and so may be what hangs
+                // on it.
+                let pause = self.now + Micros::from_millis(500);
+                self.now = if next == Micros::NEVER {
+                    pause
+                } else {
+                    pause.max(next)
+                };
                 self.turn(true);
                 self.model.check(&self.tcp);
             }

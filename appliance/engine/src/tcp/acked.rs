@@ -156,6 +156,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         oldest: None,
         repaired: false,
     };
+    let mss = conn.mss();
     let (rack, rtt) = (&mut repair.rack, &mut conn.rtt);
     let mut on_delivered = |sent: &Sent, echo_us: Option<u32>| {
         rack.on_delivered(now, sent, echo_us, rtt.least_us());
@@ -176,7 +177,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         conn.snd_una = ack;
         conn.snd_nxt = conn.snd_nxt.max(ack);
         conn.probe = false;
-        let told = forget_duplicates(&mut conn.recovery, conn.mss.into(), news.acked);
+        let told = forget_duplicates(&mut conn.recovery, news.acked, mss);
         news.delivered = news.delivered.saturating_sub(told);
     }
     if !conn.sack {
@@ -207,7 +208,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
 /// New data was acknowledged by a peer without SACK: duplicates that it covers are none any more; gives
 /// the bytes they had told of already. In recovery the others stay: what made them has arrived and is
 /// not in the network (RFC 6937 section 3; Linux: tcp_remove_reno_sacks).
-fn forget_duplicates(recovery: &mut Recovery, mss: u32, acked: u32) -> u32 {
+fn forget_duplicates(recovery: &mut Recovery, acked: u32, mss: u32) -> u32 {
     let before = recovery.duplicates;
     // The hole made no duplicate, what lies behind it did.
     let segments = acked.div_ceil(mss).saturating_sub(1);

@@ -513,7 +513,8 @@ impl Model {
             return;
         }
         assert!(segment.flags.ack, "neither RST nor ACK");
-        // RFC 3168 section 6.1.4.
+        // RFC 3168 section 6.1.4. A cookie takes the peer's word for what was agreed on.
+        let ecn = peer.offers_ecn || peer.conn.as_ref().is_none_or(|conn| !conn.is_proper);
         let flags = segment.flags;
         assert!(!flags.ce);
         assert!(
@@ -521,7 +522,7 @@ impl Model {
             "an ACK with ECT"
         );
         assert!(
-            peer.offers_ecn || !(flags.ect || flags.ece || flags.cwr),
+            ecn || !(flags.ect || flags.ece || flags.cwr),
             "ECN with nobody"
         );
         if segment.flags.syn {
