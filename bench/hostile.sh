@@ -265,6 +265,9 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# Whatever else this machine does must not decide whether players notice.
+renice -n -10 $$ >/dev/null
+
 directory=$(mktemp -d -t cluecast-hostile.XXXXXX)
 make_namespaces
 [ "$#" -gt 0 ] || set -- stalled injection synflood

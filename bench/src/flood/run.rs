@@ -81,9 +81,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
             std::thread::sleep(NAP);
             continue;
         }
-        let sent = socket
-            .send(frames[..count].iter().map(Vec::as_slice))
-            .unwrap_or(0);
+        let sent = send(&socket, &frames[..count]);
         report.sent += sent as u64;
         report.refused += (count - sent) as u64;
     }
@@ -93,4 +91,16 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     let name = |(kind, count)| (format!("{kind:?}"), count);
     report.kinds = counts.into_iter().map(name).collect();
     Ok(report)
+}
+
+/// Sends `frames`; how many the device took. It refuses single ones when its queue is full.
+fn send(socket: &PacketSocket, frames: &[Vec<u8>]) -> usize {
+    let (mut at, mut taken) = (0, 0);
+    while at < frames.len() {
+        let frames = frames[at..].iter().map(Vec::as_slice);
+        let sent = socket.send(frames).unwrap_or(0);
+        taken += sent;
+        at += sent.max(1);
+    }
+    taken
 }
