@@ -126,6 +126,14 @@ impl Wheel {
         self.count += 1;
     }
 
+    /// The deadline of `id`; `NEVER` when it has none.
+    pub fn at(&self, id: u32) -> Micros {
+        match self.entries.get(id as usize) {
+            Some(entry) if entry.level != Level::None => entry.at(),
+            _ => Micros::NEVER,
+        }
+    }
+
     /// Forgets the deadline of `id`, if it has one.
     pub fn cancel(&mut self, id: u32) {
         if self.unlink(id) {

@@ -560,7 +560,7 @@ fn the_echo_endpoint_is_unknown_unless_switched_on() {
 fn every_message_is_echoed_fragmented_ones_as_one() {
     let mut world = echo_world();
     let player = world.echo();
-    let long: Vec<u8> = (0..50_000u32).map(|n| n as u8).collect();
+    let long: Vec<u8> = (0..50_000u32).map(|n| n.to_le_bytes()[0]).collect();
     world.send_frame(player, 0x81, b"text");
     world.send_frame(player, 0x82, &long);
     world.send_frame(player, 0x01, b"frag");
@@ -613,7 +613,7 @@ fn echo_pushes_back_and_cuts_nobody() {
     let mut sent: Vec<u8> = Vec::new();
     let mut chunks_most = 0;
     for n in 0..MESSAGES {
-        let payload = vec![n as u8; 3_000];
+        let payload = vec![n.to_le_bytes()[0]; 3_000];
         sent.extend(masked(0x82, &payload));
     }
     let mut at = 0;
@@ -636,7 +636,7 @@ fn echo_pushes_back_and_cuts_nobody() {
     let echoed = world.echoed(player);
     assert_eq!(echoed.len(), MESSAGES as usize);
     for (n, frame) in echoed.iter().enumerate() {
-        assert_eq!(*frame, (0x82, vec![n as u8; 3_000]));
+        assert_eq!(*frame, (0x82, vec![n.to_le_bytes()[0]; 3_000]));
     }
     assert_eq!(world.count(Metric::SessionSlow), 0);
     world.hang_up(player);

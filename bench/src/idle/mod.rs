@@ -8,6 +8,8 @@
 //! on the number of players (rings, hunt logs, the NIC's frames) drops out. That is done three times:
 //! with what the engine says it reserved, part by part; with the bytes the allocator handed out; and
 //! with the resident memory the kernel counts. The largest of the three is held against the budget.
+//! Address space that was reserved and never used (for what a connection remembers of losses, while its
+//! path loses something) is no memory; it is printed apart.
 //!
 //! What it does not do: heap of the allocator's own making (size classes) shows in the resident
 //! memory only, and a player's token with name and info costs what they are long; these players are
@@ -106,11 +108,15 @@ pub fn run(players: u32, allocated: fn() -> usize) -> anyhow::Result<Outcome> {
             writeln!(table, "  {name:<44}{bytes:>8.1} B")?;
         }
     }
-    let by_allocator = each(held_large.allocated, held_small.allocated);
+    let (untouched_large, record) = large.core.untouched();
+    let untouched = each(untouched_large, small.core.untouched().0);
+    let by_allocator = each(held_large.allocated, held_small.allocated) - untouched;
     let by_kernel = each(held_large.resident, held_small.resident);
     writeln!(table, "  {:<44}{sum:>8.1} B\n", "sum of the parts")?;
     writeln!(table, "a player, by the allocator {by_allocator:>27.1} B")?;
     writeln!(table, "a player, by resident memory {by_kernel:>25.1} B")?;
+    writeln!(table, "reserved and untouched {untouched:>31.1} B")?;
+    writeln!(table, "on top for a minute after a loss {record:>19} B")?;
     let most = sum.max(by_allocator).max(by_kernel);
     let held = most <= BUDGET_BYTES;
     let verdict = if held { "held" } else { "EXCEEDED" };

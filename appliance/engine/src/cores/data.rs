@@ -113,6 +113,11 @@ impl<P: Port> DataCore<P> {
         &mut self.port
     }
 
+    /// Address space that TCP has reserved and not used, and the size of one record of it.
+    pub fn untouched(&self) -> (usize, usize) {
+        self.tcp.untouched()
+    }
+
     /// Memory of what grows with the number of players: which part, and bytes (docs/memory.md).
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         let mut parts = self.tcp.memory().to_vec();

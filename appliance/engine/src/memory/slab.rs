@@ -80,6 +80,11 @@ impl<T> Slab<T> {
         self.entries.len() * Self::RECORD_BYTES
     }
 
+    /// Bytes of the records that were never in use: address space only.
+    pub fn untouched_bytes(&self) -> usize {
+        (self.capacity - self.entries.len()) * Self::RECORD_BYTES
+    }
+
     /// Stores `value`; gives it back when every slot is taken.
     pub fn insert(&mut self, value: T) -> Result<ConnId, T> {
         let slot = self.free;

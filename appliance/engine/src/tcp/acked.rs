@@ -77,7 +77,7 @@ impl Tcp {
             return false;
         };
         let ack = segment.ack;
-        if ack.after(conn.snd_max) || ack.before(conn.snd_una - conn.snd_wnd_max) {
+        if ack.after(conn.snd_max()) || ack.before(conn.snd_una - conn.snd_wnd_max) {
             return false;
         }
         // The way back is where acceptable segments come from (a roaming peer, a moved gateway).
@@ -175,6 +175,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
             news.ambiguous |= sent.resent && is_older(news.echo_us, now, &sent);
         });
         conn.snd_una = ack;
+        conn.probed &= !ack.after(conn.snd_nxt);
         conn.snd_nxt = conn.snd_nxt.max(ack);
         conn.probe = false;
         let told = forget_duplicates(&mut conn.recovery, news.acked, mss);

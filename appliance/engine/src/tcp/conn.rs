@@ -10,7 +10,7 @@ use crate::tcp::reassembly::Waiting;
 use crate::tcp::recovery::Recovery;
 use crate::tcp::rtt::Rtt;
 use crate::units::Micros;
-use crate::wire::segment::{Flow, Link};
+use crate::wire::segment::{Endpoint, Flow, Link};
 use crate::wire::seq::Seq;
 
 /// States of RFC 9293 section 3.3.2. LISTEN and CLOSED have no record, SYN-RECEIVED has another.
@@ -51,7 +51,9 @@ pub(super) enum AckDue {
 /// The connection record.
 #[derive(Debug, Clone)]
 pub(super) struct Conn {
-    pub(super) flow: Flow,
+    /// The other end, and which of `Tcp::listen` is ours.
+    pub(super) remote: Endpoint,
+    pub(super) listen: u16,
     pub(super) link: Link,
     pub(super) state: State,
 
@@ -63,8 +65,9 @@ pub(super) struct Conn {
     pub(super) rcv_edge: Seq,
     /// Bytes the session holds unprocessed.
     pub(super) backlog: u32,
-    /// Where the peer's FIN is, once it came.
-    pub(super) fin_at: Option<Seq>,
+    /// Where the peer's FIN is, if it came.
+    pub(super) fin_at: Seq,
+    pub(super) fin_came: bool,
     pub(super) waiting: Waiting,
     /// What came twice and has not been told (RFC 2883); nothing when it is empty.
     pub(super) dsack: (Seq, Seq),
@@ -96,8 +99,8 @@ pub(super) struct Conn {
     pub(super) snd_una: Seq,
     /// SND.NXT: what is sent next for the first time.
     pub(super) snd_nxt: Seq,
-    /// What may be acknowledged: SND.NXT, or after the byte of a window probe.
-    pub(super) snd_max: Seq,
+    /// The byte at SND.NXT was sent as a window probe: it may be acknowledged.
+    pub(super) probed: bool,
     /// After the last byte placed.
     pub(super) snd_end: Seq,
     /// SND.WND and the segment it came with.
@@ -129,11 +132,9 @@ pub(super) struct Conn {
     /// Delayed-ACK timer.
     pub(super) ack_at: Deadline,
     /// The time to close is over, or FIN-WAIT-2, or TIME-WAIT.
-    pub(super) state_at: Micros,
+    pub(super) state_at: Deadline,
     /// The next burst may go out.
     pub(super) pace_at: Deadline,
-    /// What the wheel has for this record; may be earlier than needed.
-    pub(super) wheel_at: Deadline,
     /// When the last challenge ACK was sent.
     pub(super) challenged_at: Option<StampMs>,
     /// Since when the window has been closed while there was something to send.
@@ -156,9 +157,23 @@ pub(super) struct Ecn {
 impl Conn {
     /// The first of the timers.
     pub(super) fn deadline(&self, now: Micros) -> Micros {
-        let timers = [self.rto_at, self.loss_at, self.ack_at, self.pace_at];
+        let timers = [
+            self.rto_at,
+            self.loss_at,
+            self.ack_at,
+            self.pace_at,
+            self.state_at,
+        ];
         let due = timers.into_iter().map(|timer| timer.micros(now));
-        due.fold(self.state_at, Micros::min)
+        due.fold(Micros::NEVER, Micros::min)
+    }
+
+    /// Both ends; `listen` are our addresses.
+    pub(super) fn flow(&self, listen: &[Endpoint]) -> Flow {
+        Flow {
+            local: listen[usize::from(self.listen)],
+            remote: self.remote,
+        }
     }
 
     /// Sequence numbers sent and not acknowledged.
@@ -166,9 +181,14 @@ impl Conn {
         positive(self.snd_nxt.since(self.snd_una))
     }
 
+    /// What may be acknowledged: SND.NXT, or after the byte of a window probe.
+    pub(super) fn snd_max(&self) -> Seq {
+        self.snd_nxt + u32::from(self.probed)
+    }
+
     /// Sequence numbers that were sent and not acknowledged, window probes included.
     pub(super) fn flight_max(&self) -> u32 {
-        positive(self.snd_max.since(self.snd_una))
+        positive(self.snd_max().since(self.snd_una))
     }
 
     /// Of those in flight, the ones that are in the network as far as is known (RFC 6675 section 4:
@@ -241,3 +261,9 @@ impl Conn {
 pub(super) fn positive(distance: i32) -> u32 {
     u32::try_from(distance).unwrap_or(0)
 }
+
+/// The largest part of what an idle player costs (docs/memory.md).
+const _: () = assert!(
+    size_of::<Conn>() <= 268,
+    "the record has outgrown its budget"
+);

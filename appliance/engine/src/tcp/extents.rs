@@ -14,14 +14,48 @@ use crate::tcp::Source;
 /// whole pool. A player gets a run from its private chain and one for each of its hunts with news.
 const EXTENTS_MAX: u8 = 16;
 
+/// A position in two halves: a node is 20 bytes, not 24.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    high: u32,
+    low: u32,
+}
+
+impl From<u64> for Position {
+    fn from(position: u64) -> Position {
+        let half = |bits: u64| u32::try_from(bits & 0xffff_ffff).unwrap_or(0);
+        Position {
+            high: half(position >> 32),
+            low: half(position),
+        }
+    }
+}
+
+impl From<Position> for u64 {
+    fn from(position: Position) -> u64 {
+        u64::from(position.high) << 32 | u64::from(position.low)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    position: u64,
+    at: Position,
     tag: u32,
     /// In bytes; 0 when the node is free.
     length: u32,
     next: u32,
 }
+
+impl Node {
+    fn position(&self) -> u64 {
+        self.at.into()
+    }
+}
+
+const _: () = assert!(
+    size_of::<Node>() == 20,
+    "a node a connection is in its budget"
+);
 
 /// The extents of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +88,7 @@ impl Extents {
     /// One node for each of `connections`, and `shared` more.
     pub(super) fn new(connections: u32, shared: u32) -> Extents {
         let node = Node {
-            position: 0,
+            at: 0.into(),
             tag: 0,
             length: 0,
             next: NONE,
@@ -101,7 +135,7 @@ impl Extents {
         }
         if let Some(last) = self.nodes.get_mut(queue.last as usize)
             && last.tag == source.tag
-            && last.position + u64::from(last.length) == source.position
+            && last.position() + u64::from(last.length) == source.position
         {
             last.length += length;
             return true;
@@ -117,7 +151,7 @@ impl Extents {
             },
         };
         self.nodes[index as usize] = Node {
-            position: source.position,
+            at: source.position.into(),
             tag: source.tag,
             length,
             next: NONE,
@@ -136,7 +170,7 @@ impl Extents {
         let mut bytes = bytes;
         while let Some(node) = self.nodes.get_mut(queue.first as usize) {
             let now = node.length.min(bytes);
-            node.position += u64::from(now);
+            node.at = (node.position() + u64::from(now)).into();
             node.length -= now;
             bytes -= now;
             if node.length > 0 {
@@ -163,7 +197,7 @@ impl Extents {
         let mut index = queue.first;
         while let Some(node) = self.get(index) {
             if node.tag == tag {
-                return Some(node.position);
+                return Some(node.position());
             }
             index = node.next;
         }
@@ -194,7 +228,7 @@ impl Extents {
             let (now, later) = rest.split_at_mut(here);
             let source = Source {
                 tag: node.tag,
-                position: node.position + u64::from(skip),
+                position: node.position() + u64::from(skip),
             };
             if !read(source, now) {
                 return false;

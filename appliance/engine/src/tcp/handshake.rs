@@ -319,14 +319,16 @@ impl Tcp {
             rtt.measure(u32::try_from(span_us).unwrap_or(u32::MAX));
         }
         Conn {
-            flow: *flow,
+            remote: flow.remote,
+            listen: self.listen_index(flow),
             link: segment.link,
             state: State::Established,
             rcv_nxt: next,
             delivered: next,
             rcv_edge: next + self.syn_window(),
             backlog: 0,
-            fin_at: None,
+            fin_at: next,
+            fin_came: false,
             waiting: Waiting::default(),
             dsack: (Seq(0), Seq(0)),
             ack_due: AckDue::None,
@@ -344,7 +346,7 @@ impl Tcp {
             mss_tries: 0,
             snd_una: first,
             snd_nxt: first,
-            snd_max: first,
+            probed: false,
             snd_end: first,
             snd_wnd: window,
             snd_wl1: record.irs,
@@ -365,18 +367,24 @@ impl Tcp {
             rto_at: Deadline::NEVER,
             loss_at: Deadline::NEVER,
             ack_at: Deadline::NEVER,
-            state_at: Micros::NEVER,
+            state_at: Deadline::NEVER,
             pace_at: Deadline::NEVER,
-            wheel_at: Deadline::NEVER,
             challenged_at: None,
             stalled_at: None,
             silent: 0,
         }
     }
 
+    /// Which of our addresses a flow goes to; `on_stranger` has seen that it is one.
+    fn listen_index(&self, flow: &Flow) -> u16 {
+        let index = self.listen.iter().position(|local| *local == flow.local);
+        index.map_or(0, |index| u16::try_from(index).unwrap_or(0))
+    }
+
     /// Largest payload of a frame in `flow`: what we announce as MSS.
     pub(super) fn mss_ours(&self, flow: &Flow) -> u32 {
-        let bytes = FRAME_BYTES_MAX - LINK_BYTES - ip_header_bytes(flow) - TCP_HEADER;
+        let bytes =
+            FRAME_BYTES_MAX - LINK_BYTES - ip_header_bytes(flow.local.is_ipv4()) - TCP_HEADER;
         let most = u32::from(self.config.mss_max.max(MSS_MIN));
         u32::try_from(bytes).unwrap_or(0).min(most)
     }

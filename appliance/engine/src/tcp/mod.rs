@@ -93,7 +93,8 @@ pub struct Config {
     /// unacknowledged before it (see `send`).
     pub bundling: bool,
     /// Nodes that the connections share, beside the one each has: for those that have several segments
-    /// in flight or bytes of several sources. None: one a connection, and at least 1,024.
+    /// in flight or bytes of several sources. None: one for every four connections, and
+    /// at least 1,024.
     pub shared_nodes: Option<u32>,
 }
 
@@ -119,9 +120,13 @@ impl Default for Config {
 }
 
 fn shared_nodes(config: &Config) -> u32 {
-    let least = config.connections_max.max(SHARED_NODES_MIN);
-    config.shared_nodes.unwrap_or(least)
+    let share = config.connections_max / SHARED_NODES_PART;
+    config.shared_nodes.unwrap_or(share.max(SHARED_NODES_MIN))
 }
+
+/// Of all connections at once, how many have a second segment in flight or a second source? A quarter
+/// fill a core for milliseconds; when it is more, losses are repaired in larger steps.
+const SHARED_NODES_PART: u32 = 4;
 
 /// A few connections may each fill a large window.
 const SHARED_NODES_MIN: u32 = 1024;
@@ -238,6 +243,8 @@ pub struct Tcp {
     half_open: HalfOpens,
     /// When a SYN cookie was last sent.
     cookie_at: Option<Micros>,
+    /// When `on_timers` was last called.
+    clock: Micros,
     /// TIME-WAIT, oldest first; some may be gone.
     time_wait: VecDeque<ConnId>,
     time_wait_count: u32,
@@ -264,6 +271,7 @@ impl Tcp {
             replies: Replies::new(),
             half_open: HalfOpens::new(config.half_open_max, hasher),
             cookie_at: None,
+            clock: Micros(0),
             time_wait: VecDeque::with_capacity(config.time_wait_max as usize * 2),
             time_wait_count: 0,
             counters,
@@ -273,10 +281,11 @@ impl Tcp {
     }
 
     /// Memory for connections: which part, and bytes.
-    pub fn memory(&self) -> [(&'static str, usize); 7] {
+    pub fn memory(&self) -> [(&'static str, usize); 8] {
         [
             ("TCP: connection record", self.conns.bytes()),
             ("TCP: segments in flight", self.flights.bytes()),
+            ("TCP: what is remembered of losses", self.repairs.bytes()),
             ("TCP: runs of bytes to send", self.extents.bytes()),
             ("TCP: flow table", self.by_flow.bytes()),
             ("TCP: timers", self.wheel.bytes()),
@@ -286,6 +295,12 @@ impl Tcp {
                 self.time_wait.capacity() * size_of::<ConnId>(),
             ),
         ]
+    }
+
+    /// Address space for what is remembered of losses that nothing has used yet, in bytes, and the size
+    /// of one such record.
+    pub fn untouched(&self) -> (usize, usize) {
+        (self.repairs.untouched_bytes(), Slab::<Repair>::RECORD_BYTES)
     }
 
     /// Connections open or half open; TIME-WAIT is not counted.
@@ -319,7 +334,7 @@ impl Tcp {
 
     /// The other end of a connection.
     pub fn remote(&self, id: ConnId) -> Option<SocketAddr> {
-        self.conns.get(id).map(|conn| conn.flow.remote.into())
+        self.conns.get(id).map(|conn| conn.remote.into())
     }
 
     /// Takes one segment and the frame it was read from.
@@ -429,7 +444,7 @@ impl Tcp {
         let Some(conn) = self.conns.get(id) else {
             return;
         };
-        let (flow, link) = (conn.flow, conn.link);
+        let (flow, link) = (conn.flow(&self.listen), conn.link);
         let reset = replies::reset(flow, link, conn.snd_nxt, Some(conn.rcv_nxt));
         self.replies.push(reset, &self.counters);
         self.counters.inc(Metric::TcpAborted);
@@ -457,7 +472,11 @@ impl Tcp {
 
     /// The record of `flow`.
     fn find(&self, flow: &Flow) -> Option<u32> {
-        let holds = |slot| self.conns.peek(slot).is_some_and(|conn| conn.flow == *flow);
+        let holds = |slot| {
+            self.conns
+                .peek(slot)
+                .is_some_and(|conn| conn.flow(&self.listen) == *flow)
+        };
         self.by_flow.find(self.hash(flow), holds)
     }
 
@@ -470,7 +489,8 @@ impl Tcp {
         let Some(mut conn) = self.conns.remove(id) else {
             return;
         };
-        self.by_flow.remove(self.hash(&conn.flow), id.slot);
+        self.by_flow
+            .remove(self.hash(&conn.flow(&self.listen)), id.slot);
         self.pieces.clear(&mut conn.waiting);
         self.flights.clear(&mut conn.flight);
         if let Some((repair, _)) = self.repairs.at(conn.repair) {

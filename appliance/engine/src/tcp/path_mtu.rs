@@ -12,7 +12,6 @@ use crate::tcp::handshake::{TCP_HEADER, TIMESTAMP_BYTES};
 use crate::units::ConnId;
 use crate::wire::emit::ip_header_bytes;
 use crate::wire::icmp::TooBig;
-use crate::wire::segment::Flow;
 
 /// Least MTU that a report may bring us to. IPv4's own least is 68 (RFC 791 section 3.1), which would
 /// make us send mostly headers; Linux stops at 552 too (min_pmtu).
@@ -32,9 +31,9 @@ const BLACK_HOLE_MTUS: [u32; 2] = [1280, 576];
 const BLACK_HOLE_TIMEOUTS: u8 = 2;
 
 /// Payload of a packet of `mtu` bytes.
-fn payload(flow: &Flow, timestamps: bool, mtu: u32) -> u16 {
-    let headers = u32::try_from(ip_header_bytes(flow) + TCP_HEADER).unwrap_or(0);
-    let bytes = mtu.saturating_sub(headers + if timestamps { TIMESTAMP_BYTES } else { 0 });
+fn payload(conn: &Conn, mtu: u32) -> u16 {
+    let headers = u32::try_from(ip_header_bytes(conn.remote.is_ipv4()) + TCP_HEADER).unwrap_or(0);
+    let bytes = mtu.saturating_sub(headers + if conn.timestamps { TIMESTAMP_BYTES } else { 0 });
     u16::try_from(bytes).unwrap_or(u16::MAX)
 }
 
@@ -74,12 +73,12 @@ impl Tcp {
         if conn.rtt.timeouts() % BLACK_HOLE_TIMEOUTS != 0 || conn.flight_max() < conn.mss() {
             return;
         }
-        let steps = match conn.flow.local.is_ipv4() {
+        let steps = match conn.remote.is_ipv4() {
             true => &BLACK_HOLE_MTUS[..],
             false => &BLACK_HOLE_MTUS[..1],
         };
         let sizes = steps.iter();
-        let mut sizes = sizes.map(|&mtu| payload(&conn.flow, conn.timestamps, mtu));
+        let mut sizes = sizes.map(|&mtu| payload(conn, mtu));
         let Some(mss) = sizes.find(|&mss| mss < conn.mss) else {
             return;
         };
@@ -122,13 +121,13 @@ fn believed(conn: &Conn, report: &TooBig) -> Option<u16> {
     if conn.state == State::TimeWait || !report.seq.within(conn.snd_una, conn.flight_max()) {
         return None;
     }
-    let (void, least) = match conn.flow.local.is_ipv4() {
+    let (void, least) = match conn.remote.is_ipv4() {
         true => (MTU_VOID_V4, MTU_MIN_V4),
         false => (MTU_MIN_V6, MTU_MIN_V6),
     };
     if report.mtu < void {
         return None;
     }
-    let mss = payload(&conn.flow, conn.timestamps, report.mtu.max(least));
+    let mss = payload(conn, report.mtu.max(least));
     (mss < conn.mss).then_some(mss)
 }

@@ -24,13 +24,23 @@ const TIMEOUT_US_MIN: u32 = 2_000;
 /// The worst (section 7.2: TLP.max_ack_delay).
 const ACK_DELAY_MS_MAX: u8 = 200;
 
+/// What was sent as a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    None,
+    /// New data.
+    New,
+    /// The tail again (TLP.is_retrans).
+    Again,
+}
+
 /// See the file's header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TailProbe {
-    /// TLP.end_seq, while a probe is unanswered.
-    pub(super) end: Option<Seq>,
-    /// The probe was no new data.
-    resent: bool,
+    /// TLP.end_seq.
+    end: Seq,
+    /// The probe up to there that is unanswered.
+    probe: Probe,
     /// A probe has to be sent now.
     pub(super) due: bool,
     /// The timer in `loss_at` is this one's, not the reordering window's.
@@ -41,8 +51,8 @@ pub(super) struct TailProbe {
 impl Default for TailProbe {
     fn default() -> TailProbe {
         TailProbe {
-            end: None,
-            resent: false,
+            end: Seq(0),
+            probe: Probe::None,
             due: false,
             armed: false,
             ack_delay_ms: ACK_DELAY_MS,
@@ -64,14 +74,14 @@ pub(super) enum Answer {
 impl TailProbe {
     /// A probe up to `end` was sent.
     pub(super) fn on_sent(&mut self, end: Seq, resent: bool) {
-        self.end = Some(end);
-        self.resent = resent;
+        self.end = end;
+        self.probe = if resent { Probe::Again } else { Probe::New };
         self.due = false;
     }
 
     /// The episode is over for another reason: recovery, a timeout.
     pub(super) fn cancel(&mut self) {
-        self.end = None;
+        self.probe = Probe::None;
         self.due = false;
         self.armed = false;
     }
@@ -79,10 +89,11 @@ impl TailProbe {
     /// An acknowledgement up to `ack` (section 7.4). `dsack`: with a report of a duplicate;
     /// `duplicate`: it acknowledges nothing new and says nothing else.
     pub(super) fn on_ack(&mut self, ack: Seq, dsack: bool, duplicate: bool) -> Answer {
-        let Some(end) = self.end.filter(|&end| !ack.before(end)) else {
+        let end = self.end;
+        if self.probe == Probe::None || ack.before(end) {
             return Answer::None;
-        };
-        let answer = if !self.resent {
+        }
+        let answer = if self.probe == Probe::New {
             Answer::None
         } else if dsack || ack == end && duplicate {
             let doubled = self.ack_delay_ms.saturating_mul(2);
@@ -94,7 +105,7 @@ impl TailProbe {
             // Either the original or the probe; the other one's answer may still come.
             return Answer::None;
         };
-        self.end = None;
+        self.probe = Probe::None;
         answer
     }
 }
@@ -103,7 +114,7 @@ impl TailProbe {
 pub(super) fn schedule(conn: &mut Conn, now: Micros) {
     let may = conn.sack
         && conn.recovery.is_open()
-        && conn.tail.end.is_none()
+        && conn.tail.probe == Probe::None
         && conn.flight.count() > 0
         && conn.flight.sacked() == 0
         && conn.flight.lost() == 0;

@@ -111,7 +111,7 @@ impl Tcp {
         if flags.syn && !flags.ack && opens_anew(conn, segment) {
             // RFC 9293 section 3.10.7.4 (MAY-2): our numbers go on behind the old ones, and behind
             // whatever of them may still be on its way.
-            let above = conn.snd_max + u32::from(u16::MAX);
+            let above = conn.snd_max() + u32::from(u16::MAX);
             self.remove(id);
             self.on_syn(now, segment, Some(above));
             return Verdict::Done;
@@ -151,7 +151,7 @@ impl Tcp {
         match conn.state {
             State::FinWait1 => {
                 conn.state = State::FinWait2;
-                conn.state_at = now + super::timers::FIN_WAIT_2;
+                conn.state_at = Deadline::of(now + super::timers::FIN_WAIT_2);
                 false
             }
             State::Closing => {
@@ -214,7 +214,8 @@ impl Tcp {
         let payload = payload_at.start + skip..payload_at.end.min(payload_at.start + fits);
         let first = segment.seq + low(skip);
         if segment.flags.fin && payload.end == payload_at.end {
-            conn.fin_at = Some(segment.seq + low(payload_at.len()));
+            conn.fin_at = segment.seq + low(payload_at.len());
+            conn.fin_came = true;
         }
         if !payload.is_empty() && first == conn.rcv_nxt {
             self.take_in_order(now, id, payload, receipt);
@@ -293,7 +294,7 @@ impl Tcp {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        if conn.fin_at != Some(conn.rcv_nxt) {
+        if !conn.fin_came || conn.fin_at != conn.rcv_nxt {
             return;
         }
         conn.rcv_nxt = conn.rcv_nxt + 1;

@@ -19,7 +19,7 @@ use crate::tcp::repair::Repair;
 use crate::tcp::{Config, Sent, Source, Tcp, probe};
 use crate::units::{ConnId, Micros};
 use crate::wire::emit::{Header, emit};
-use crate::wire::segment::{Flags, Options};
+use crate::wire::segment::{Endpoint, Flags, Options};
 use crate::wire::seq::Seq;
 
 /// Segments of a connection that may leave at once; more are paced.
@@ -88,6 +88,7 @@ impl Tcp {
             extents,
             pieces,
             config,
+            listen,
             counters,
             ..
         } = self;
@@ -98,7 +99,7 @@ impl Tcp {
         let (mut burst, mut burst_bytes) = (0, 0);
         let mut repair = repairs.at(conn.repair).map(|(_, repair)| repair);
         while let Some(draft) = draft(now, conn, repair.as_deref(), flights, id.slot, config) {
-            let header = header(conn, now, draft, config.receive_window, pieces);
+            let header = header(conn, now, draft, config.receive_window, listen, pieces);
             let skip = positive(draft.seq.since(conn.snd_una));
             let queue = &conn.queue;
             let mut length = 0;
@@ -173,7 +174,7 @@ fn draft(
         why: Why::Ack,
         // What lies beyond the window (a probe, or what was sent before it shrank) would make the ACK
         // one that the peer does not take (as in Linux's tcp_acceptable_seq).
-        seq: conn.snd_max.min(conn.snd_una + conn.snd_wnd),
+        seq: conn.snd_max().min(conn.snd_una + conn.snd_wnd),
         length: 0,
         fin: false,
     };
@@ -342,7 +343,7 @@ fn on_sent(
         }
         Why::Probe => {
             conn.probe = false;
-            conn.snd_max = conn.snd_max.max(end);
+            conn.probed = true;
             conn.rto_at = Deadline::NEVER;
         }
         Why::Next | Why::Bundle(_) => {
@@ -364,7 +365,7 @@ fn on_sent(
             conn.probe = false;
             conn.ecn.reduced = false;
             conn.snd_nxt = end;
-            conn.snd_max = conn.snd_max.max(end);
+            conn.probed = false;
         }
     }
     if draft.why != Why::Ack && !conn.rto_at.is_set() {
@@ -406,6 +407,7 @@ fn header(
     now: Micros,
     draft: Draft,
     receive_window: u32,
+    listen: &[Endpoint],
     pieces: &Pieces,
 ) -> Header {
     let mut options = Options::default();
@@ -421,7 +423,7 @@ fn header(
     let new = draft.why == Why::Next && draft.length > 0;
     Header {
         link: conn.link,
-        flow: conn.flow,
+        flow: conn.flow(listen),
         seq: draft.seq,
         ack: conn.rcv_nxt,
         flags: Flags {

@@ -38,11 +38,11 @@ impl Tcp {
     /// Acts on one deadline that has passed. Call until it answers none; what it gives is a
     /// connection that is gone.
     pub fn on_timers(&mut self, now: Micros) -> Option<(ConnId, CloseReason)> {
+        self.clock = now;
         while let Some(slot) = self.wheel.expire(now) {
             let Some((id, conn)) = self.conns.at(slot) else {
                 continue;
             };
-            conn.wheel_at = Deadline::NEVER;
             if conn.ack_at.is_due(now) {
                 conn.ack_at = Deadline::NEVER;
                 conn.ack_due = AckDue::Now;
@@ -63,7 +63,7 @@ impl Tcp {
         let waiting = self.time_wait.front().and_then(|&id| self.conns.get(id));
         self.wheel
             .poll_at()
-            .min(waiting.map_or(Micros::NEVER, |conn| conn.state_at))
+            .min(waiting.map_or(Micros::NEVER, |conn| conn.state_at.micros(self.clock)))
             .min(self.half_open.poll_at())
     }
 
@@ -76,8 +76,7 @@ impl Tcp {
             State::TimeWait => Micros::NEVER,
             _ => conn.deadline(now),
         };
-        if deadline < conn.wheel_at.micros(now) {
-            conn.wheel_at = Deadline::of(deadline);
+        if deadline < self.wheel.at(id.slot) {
             self.wheel.schedule(id.slot, deadline);
         }
     }
@@ -94,7 +93,7 @@ impl Tcp {
             ..
         } = self;
         let conn = conns.get_mut(id)?;
-        if conn.state_at <= now {
+        if conn.state_at.is_due(now) {
             return self.give_up(id, Metric::TcpClosingTimedOut);
         }
         if conn.pace_at.is_due(now) {
@@ -137,7 +136,12 @@ impl Tcp {
     /// Ends a connection by the clock. The peer is told, in case it is there.
     fn give_up(&mut self, id: ConnId, metric: Metric) -> Option<CloseReason> {
         let conn = self.conns.get(id)?;
-        let reset = replies::reset(conn.flow, conn.link, conn.snd_nxt, Some(conn.rcv_nxt));
+        let reset = replies::reset(
+            conn.flow(&self.listen),
+            conn.link,
+            conn.snd_nxt,
+            Some(conn.rcv_nxt),
+        );
         self.replies.push(reset, &self.counters);
         self.counters.inc(metric);
         self.remove(id);
@@ -168,7 +172,7 @@ impl Tcp {
             return;
         };
         conn.state = State::TimeWait;
-        conn.state_at = now + TIME_WAIT;
+        conn.state_at = Deadline::of(now + TIME_WAIT);
         conn.rto_at = Deadline::NEVER;
         conn.loss_at = Deadline::NEVER;
         conn.pace_at = Deadline::NEVER;
@@ -188,7 +192,11 @@ impl Tcp {
 
     fn end_time_waits(&mut self, now: Micros) {
         while let Some(&id) = self.time_wait.front() {
-            if self.conns.get(id).is_some_and(|conn| conn.state_at > now) {
+            if self
+                .conns
+                .get(id)
+                .is_some_and(|conn| !conn.state_at.is_due(now))
+            {
                 return;
             }
             self.remove_time_wait(id);
@@ -296,8 +304,8 @@ impl Conn {
             self.state,
             State::FinWait1 | State::Closing | State::LastAck
         );
-        if closing && self.state_at == Micros::NEVER {
-            self.state_at = now + CLOSING_MAX;
+        if closing && !self.state_at.is_set() {
+            self.state_at = Deadline::of(now + CLOSING_MAX);
         }
     }
 }

@@ -42,9 +42,9 @@ pub struct Header {
     pub options: Options,
 }
 
-/// Bytes of IP header for `flow`.
-pub fn ip_header_bytes(flow: &Flow) -> usize {
-    if flow.local.is_ipv4() { 20 } else { 40 }
+/// Bytes of an IP header without options.
+pub fn ip_header_bytes(is_ipv4: bool) -> usize {
+    if is_ipv4 { 20 } else { 40 }
 }
 
 /// Writes a frame with `payload_bytes` of payload, which `fill` writes; gives the frame's length, or
@@ -59,7 +59,7 @@ pub fn emit(
     let mut options = [0; OPTIONS_MAX];
     let options_bytes = emit_options(&mut options, &header.options);
     let link_bytes = 14 + if header.link.vlan.is_some() { 4 } else { 0 };
-    let tcp_at = link_bytes + ip_header_bytes(&header.flow);
+    let tcp_at = link_bytes + ip_header_bytes(header.flow.local.is_ipv4());
     let payload_at = tcp_at + TCP_HEADER + options_bytes;
     let end = payload_at + payload_bytes;
     let Some(frame) = buffer.get_mut(..end) else {

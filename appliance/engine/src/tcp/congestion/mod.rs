@@ -22,6 +22,9 @@ const WINDOW_MAX: u32 = 1 << 20;
 /// How long a window that is not used is believed (RFC 7661 section 4.4: five minutes).
 const NON_VALIDATED_MS: u32 = 300_000;
 
+/// Windows are below 2^21 bytes: in units of 64 bytes they fit 16 bits.
+const UNIT_SHIFT: u32 = 6;
+
 /// An acknowledgement, as far as the window goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Growth {
@@ -47,9 +50,9 @@ pub(super) struct Growth {
 pub(super) struct Congestion {
     window: u32,
     threshold: u32,
-    /// Most bytes in flight in this round trip and in the one before: pipeACK of RFC 7661.
-    used: u32,
-    used_before: u32,
+    /// Most bytes in flight in this round trip and in the one before, in units: pipeACK of RFC 7661.
+    used: u16,
+    used_before: u16,
     /// The round trip ends when this is acknowledged.
     round_end: Seq,
     /// When the window was last used by half or more, or last halved for not being used.
@@ -86,7 +89,7 @@ impl Congestion {
 
     /// New data was acknowledged outside fast recovery.
     pub(super) fn on_acked(&mut self, algorithm: Algorithm, growth: &Growth, cubic: &mut Cubic) {
-        self.used = self.used.max(growth.flight);
+        self.used = self.used.max(units(growth.flight));
         let is_used = self.is_validated();
         if !growth.una.before(self.round_end) {
             self.round_end = growth.nxt;
@@ -113,7 +116,12 @@ impl Congestion {
 
     /// RFC 7661 section 4.3: a window of which half was used says something about the path.
     fn is_validated(&self) -> bool {
-        2 * self.used.max(self.used_before) >= self.window
+        2 * self.used_bytes() >= self.window
+    }
+
+    /// What was used of late, in bytes.
+    fn used_bytes(&self) -> u32 {
+        u32::from(self.used.max(self.used_before)) << UNIT_SHIFT
     }
 
     /// RFC 7661 section 4.4.3, at the end of the non-validated period.
@@ -139,10 +147,7 @@ impl Congestion {
         cubic: &mut Cubic,
     ) {
         // RFC 7661 section 4.4.1: what was used counts, not what was allowed.
-        let used = flight
-            .max(self.used)
-            .max(self.used_before)
-            .min(self.window.max(flight));
+        let used = flight.max(self.used_bytes()).min(self.window.max(flight));
         let left = match algorithm {
             Algorithm::Cubic => cubic.on_loss(used),
             Algorithm::NewReno => used / 2,
@@ -161,6 +166,10 @@ impl Congestion {
         self.threshold = self.threshold.max(threshold);
         cubic.end_epoch();
     }
+}
+
+fn units(bytes: u32) -> u16 {
+    u16::try_from(bytes >> UNIT_SHIFT).unwrap_or(u16::MAX)
 }
 
 /// RFC 6928 section 2.

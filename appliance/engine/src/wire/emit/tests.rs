@@ -176,7 +176,7 @@ proptest! {
     fn a_flipped_bit_behind_the_addresses_is_noticed(header in header(), at in 0usize..1000, bit in 0u8..8) {
         let mut frame = frame(&header, b"some payload");
         let ip_at = if header.link.vlan.is_some() { 18 } else { 14 };
-        let segment_at = ip_at + ip_header_bytes(&header.flow);
+        let segment_at = ip_at + ip_header_bytes(header.flow.local.is_ipv4());
         let at = segment_at + at % (frame.len() - segment_at);
         frame[at] ^= 1 << bit;
         prop_assert!(parse(&frame).is_err());
