@@ -23,6 +23,10 @@ use super::stalled::{Fates, Stalled};
 const LEAD_NS: u64 = 300_000_000;
 /// After the last expected delivery: time in which a duplicate would still arrive.
 const LINGER: Duration = Duration::from_millis(300);
+/// Events for each hunt that fill a stalled player's receive buffer, which holds some two kilobytes.
+const FILLER_EVENTS: f64 = 20.0;
+/// How long they take, and how long the frames they cause then have to come to rest.
+const FILLER_SECONDS: f64 = 0.5;
 /// How often the main thread looks.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -60,6 +64,7 @@ pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     let sample = || options.pid.map(process::sample).transpose();
     let before = sample()?;
     let stalled = Stalled::join(options)?;
+    close_windows(options)?;
     let publisher_shared = Arc::<publisher::Shared>::default();
     let publisher = Publisher::open(options, Arc::clone(&publisher_shared))?;
     let crowd_shared = Arc::<crowd::Shared>::default();
@@ -182,6 +187,30 @@ impl Threads {
             .join()
             .map_err(|_| anyhow::anyhow!("the crowd's thread panicked"))?
     }
+}
+
+/// Publishes until the windows of the stalled players are closed, so that what is measured afterwards is
+/// a crowd beside readers that take nothing.
+fn close_windows(options: &Options) -> anyhow::Result<()> {
+    if options.stalled == 0 {
+        return Ok(());
+    }
+    let filler = Options {
+        rate: FILLER_EVENTS / FILLER_SECONDS * options.hunts as f64,
+        seconds: FILLER_SECONDS,
+        spike_ms: 0,
+        ..options.clone()
+    };
+    let due = plan::schedule(&filler);
+    let plan = Plan::new(due, now_ns(), options.hunts, options.bytes);
+    let published = Publisher::open(options, Arc::default())?.run(&plan)?;
+    anyhow::ensure!(
+        published.acked.iter().all(Option::is_some),
+        "events for the stalled players were refused: {:?}",
+        published.refused
+    );
+    std::thread::sleep(Duration::from_secs_f64(FILLER_SECONDS));
+    Ok(())
 }
 
 fn lines(histogram: &hdrhistogram::Histogram<u64>) -> String {
