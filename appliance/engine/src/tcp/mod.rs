@@ -13,8 +13,9 @@
 //! (the next ones get cookies), TIME-WAIT (the oldest is forgotten), pieces out of order (dropped,
 //! the peer sends them again), replies to strangers (dropped). Each of these moves a counter.
 //!
-//! RFC 9293 (TCP), 5681, 6582, 6928, 3042 (congestion), 6298 (RTO), 7323 (timestamps, window scale,
-//! PAWS), 2018 and 2883 (SACK), 4987 (SYN cookies), 5961 (blind attacks), 6528 (ISN), 1191, 8201,
+//! RFC 9293 (TCP), 2018, 2883 and 6675 (SACK), 8985 (RACK-TLP), 6937 (recovery), 3522, 3708 and 4015
+//! (undo), 5681, 6582, 6928, 3042, 7661 and 9438 (congestion), 3168 (ECN), 6298 (RTO), 7323 (timestamps,
+//! window scale, PAWS), 4987 (SYN cookies), 5961 (blind attacks), 6528 (ISN), 1191, 8201,
 //! 4821 and 5927 (path MTU). docs/tcp.md says what of each.
 
 mod congestion;
