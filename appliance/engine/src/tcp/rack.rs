@@ -126,8 +126,9 @@ impl Rack {
         recovering: bool,
         rtt: &Rtt,
     ) -> (u32, Option<u32>) {
-        // Nothing that is left was sent before something that has arrived.
-        if flight.sacked() == 0 || self.rtt_us == 0 {
+        // In recovery a repair may have arrived that was sent after everything that is left. Else what is
+        // left was sent before something that has arrived only if the peer holds some of it.
+        if flight.sacked() == 0 && !recovering || self.rtt_us == 0 {
             return (0, None);
         }
         let certain = recovering || flight.sacked_count() >= DUPLICATES;
@@ -150,7 +151,12 @@ impl Rack {
     /// Whether `sent` is lost when the retransmission timer has run out (section 6.3): the first
     /// one, and whatever has had time enough.
     pub(super) fn is_lost_by_timeout(&self, now: Micros, sent: &Sent, una: Seq, rtt: &Rtt) -> bool {
-        let patience_us = self.rtt_us + self.window_us(false, rtt);
+        // Before anything was reported out of order the usual round trip has to do.
+        let rtt_us = match self.rtt_us {
+            0 => rtt.smoothed_us().unwrap_or(0),
+            rtt_us => rtt_us,
+        };
+        let patience_us = rtt_us + self.window_us(false, rtt);
         sent.start == una || sent.sent_at.age_us(now) >= patience_us
     }
 }
