@@ -14,6 +14,10 @@ use crate::tcp::conn::positive;
 use crate::tcp::moment::Stamp;
 use crate::wire::seq::Seq;
 
+/// Records of a connection at most, so that none takes the whole pool, and that to look through them at
+/// each acknowledgement has a bound. The largest window of full segments is 720.
+const RECORDS_MAX: u16 = 1024;
+
 /// In use.
 const USED: u8 = 1;
 /// The peer has it (RFC 2018).
@@ -165,7 +169,8 @@ impl Flights {
         end: Seq,
         now: Stamp,
     ) -> bool {
-        let Some(index) = self.take(slot) else {
+        let room = flight.count < RECORDS_MAX;
+        let Some(index) = room.then(|| self.take(slot)).flatten() else {
             // The connection's own node is in its list, so there is a last one.
             let last = &mut self.nodes[flight.last as usize];
             let was = last.flags;
@@ -424,6 +429,7 @@ impl Flights {
             }
         }
         if positive(node.end.since(record.start)) > mss
+            && flight.count < u16::MAX
             && let Some(rest) = self.take(slot)
         {
             self.nodes[rest as usize] = node;
@@ -511,5 +517,26 @@ fn sent(index: u32, start: Seq, node: &Node) -> Sent {
         end: node.end,
         sent_at: node.sent_at,
         resent: node.flags & RESENT != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_connection_takes_more_than_its_share() {
+        let mut flights = Flights::new(2, 70_000);
+        let mut flight = Flight::default();
+        let mut refused = 0;
+        for end in 1..=70_000 {
+            let kept = flights.push(&mut flight, (1, Seq(0)), Seq(end), Stamp::default());
+            refused += usize::from(!kept);
+        }
+        assert_eq!(flight.count(), RECORDS_MAX);
+        assert_eq!(refused, 70_000 - usize::from(RECORDS_MAX));
+        assert_eq!(flights.used(), usize::from(RECORDS_MAX) - 1);
+        flights.on_cumulative(&mut flight, Seq(0), Seq(70_000), |_| {});
+        assert_eq!((flight.count(), flights.used()), (0, 0));
     }
 }
