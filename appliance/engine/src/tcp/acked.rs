@@ -29,8 +29,8 @@ struct News {
     delivered: u32,
     /// Bytes in flight before it, and how many of them in the network.
     flight: u32,
-    /// The peer reported a duplicate (RFC 2883) that was not made on purpose.
-    dsack: bool,
+    /// The peer reported a duplicate up to here (RFC 2883) that was not made on purpose.
+    dsack: Option<Seq>,
     /// It says nothing but where the peer is.
     duplicate: bool,
     /// With an echo of a mark: a window does not grow by it (RFC 3168 section 6.1.2).
@@ -114,10 +114,16 @@ impl Tcp {
             });
         }
         if updates {
+            let was_closed = conn.is_closed_window();
             receipt.acked |= window > conn.snd_wnd;
             conn.snd_wnd = window;
             conn.snd_wnd_max = conn.snd_wnd_max.max(window);
             conn.snd_wl1 = segment.seq;
+            if was_closed && !conn.is_closed_window() && conn.in_flight() == 0 {
+                // The timer was the persist timer: what goes out now has its own (RFC 6298 section 5.1).
+                conn.rto_at = Deadline::NEVER;
+                conn.rtt.end_back_off();
+            }
         }
         if conn.flight.lost() > 0 || conn.has_unsent() {
             self.make_ready(id);
@@ -148,7 +154,7 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
         acked: 0,
         delivered: 0,
         flight: conn.in_flight(),
-        dsack: false,
+        dsack: None,
         duplicate: is_duplicate(conn, segment, window),
         marked: conn.ecn.agreed && segment.flags.ece,
         echo_us: echo_us(conn, now, segment),
@@ -190,10 +196,11 @@ fn take(parts: &mut Parts<'_>, segment: &Segment, window: u32) -> News {
     let mut blocks = segment.options.sacks.iter().flatten().copied();
     let (first, second) = (blocks.next(), blocks.next());
     if let Some((from, to)) = first
-        && is_dsack(conn.snd_una, (from, to), second)
+        && is_dsack(ack, (from, to), second)
     {
         // What was sent twice on purpose is no news.
-        news.dsack = repair.bundled.is_none_or(|bundled| to.after(bundled));
+        let made = repair.bundled.is_some_and(|bundled| !to.after(bundled));
+        news.dsack = (!made).then_some(to);
     }
     for (from, to) in segment.options.sacks.iter().flatten().copied() {
         // Blocks outside what is in flight are old or made up.
@@ -221,14 +228,15 @@ fn forget_duplicates(recovery: &mut Recovery, acked: u32, mss: u32) -> u32 {
     u32::from(covered) * mss
 }
 
-/// RFC 2883 section 4: the first block lies below the acknowledgment, or inside the second block.
-fn is_dsack(una: Seq, (from, to): (Seq, Seq), second: Option<(Seq, Seq)>) -> bool {
+/// RFC 2883 section 4: the first block lies below the acknowledgment it came with, or inside the second
+/// block. (SND.UNA may have moved on meanwhile: an ACK that was overtaken tells of nothing twice.)
+fn is_dsack(ack: Seq, (from, to): (Seq, Seq), second: Option<(Seq, Seq)>) -> bool {
     if !from.before(to) {
         return false;
     }
     let inside =
-        second.is_some_and(|(start, end)| !from.before(start) && !to.after(end) && from.after(una));
-    !to.after(una) || inside
+        second.is_some_and(|(start, end)| !from.before(start) && !to.after(end) && from.after(ack));
+    !to.after(ack) || inside
 }
 
 /// RFC 5681 section 2. The answer to a window probe is none: nothing is in flight then.
@@ -237,6 +245,16 @@ fn is_duplicate(conn: &Conn, segment: &Segment, window: u32) -> bool {
         && conn.in_flight() > 0
         && segment.sequence_length() == 0
         && window == conn.snd_wnd
+        && (conn.sack || conn.recovery.duplicates < most_duplicates(conn))
+}
+
+/// Each segment but the lost one makes a duplicate: a peer that sends more makes them up, and would be
+/// sent as much as it likes (Linux: tcp_limit_reno_sacked).
+fn most_duplicates(conn: &Conn) -> u16 {
+    let segments = conn.in_flight().div_ceil(conn.mss());
+    let segments = u16::try_from(segments).unwrap_or(u16::MAX);
+    let most = segments.max(conn.flight.count()).saturating_sub(1);
+    most.max(DUPLICATES)
 }
 
 /// How long ago the timestamp was sent that comes back now (RFC 7323 section 4.1).
@@ -260,7 +278,7 @@ fn react(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     }
     undo(parts, segment, news);
     let conn = &mut *parts.conn;
-    if news.dsack {
+    if news.dsack.is_some() {
         parts.counters.inc(Metric::TcpDsacksIn);
         parts.repair.rack.on_dsack(conn.snd_una, conn.snd_nxt);
     }
@@ -304,7 +322,7 @@ fn undo(parts: &mut Parts<'_>, segment: &Segment, news: &News) {
     let late = news.acked > 0
         && !conn.recovery.is_open()
         && echo.is_some_and(|(_, echo)| repair.reduction.is_echo_older(echo));
-    let twice = news.dsack && repair.reduction.on_dsack();
+    let twice = news.dsack.is_some_and(|end| repair.reduction.on_dsack(end));
     if late || twice {
         let (window, threshold) = repair.reduction.undo();
         conn.recovery.end();
@@ -329,13 +347,14 @@ fn on_tail_probe(parts: &mut Parts<'_>, news: &News) {
     let conn = &mut *parts.conn;
     match conn.tail.on_ack(
         conn.snd_una,
-        news.dsack,
+        news.dsack.is_some(),
         news.duplicate && news.delivered == 0,
     ) {
         Answer::None => {}
         Answer::Needless => parts.counters.inc(Metric::TcpTailProbesNeedless),
         Answer::Repaired if conn.recovery.is_open() => {
             let mss = conn.mss();
+            parts.repair.reduction.keep();
             parts.repair.lossy_at = Some(StampMs::of(parts.now));
             let cubic = &mut parts.repair.cubic;
             conn.congestion
@@ -442,7 +461,7 @@ pub(super) fn begin_recovery(
     }
     let before = (conn.congestion.window(), conn.congestion.threshold());
     conn.recovery.begin(Phase::Fast, conn.snd_nxt);
-    repair.reduction.begin(flight, Some(before));
+    repair.reduction.begin(conn.snd_una, flight, Some(before));
     let mss = conn.mss();
     conn.congestion
         .on_loss(config.congestion, flight, mss, &mut repair.cubic);
@@ -455,6 +474,9 @@ pub(super) fn begin_recovery(
 /// trip, but with nothing to repair.
 fn on_congestion_echo(parts: &mut Parts<'_>, news: &News) {
     let conn = &mut *parts.conn;
+    if news.marked {
+        parts.repair.reduction.keep();
+    }
     let marked = news.marked && conn.recovery.is_open();
     if !marked || conn.snd_una.before(conn.recovery.point) {
         return;
@@ -507,6 +529,10 @@ fn set_window(parts: &mut Parts<'_>, lost: u32, news: &News) {
 /// RFC 6298 section 5.2 and 5.3; RFC 8985 section 7.2.
 fn set_timers(parts: &mut Parts<'_>, news: &News) {
     let Parts { now, conn, .. } = parts;
+    if news.delivered > 0 {
+        // The answer has come before the probe went out.
+        conn.tail.due = false;
+    }
     if conn.in_flight() == 0 {
         conn.loss_at = Deadline::NEVER;
         conn.pace_at = Deadline::NEVER;

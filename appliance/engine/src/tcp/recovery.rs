@@ -26,10 +26,12 @@ pub(super) enum Phase {
 }
 
 /// Window and threshold before the loss, for the case that it was none.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Before {
     window: u32,
     threshold: u32,
+    /// SND.UNA: what lies below was not sent again for this loss.
+    una: Seq,
     /// Timestamp of the first retransmission; meaningless before it.
     resent_ts: u32,
     /// Retransmissions that no DSACK has told of.
@@ -38,6 +40,20 @@ struct Before {
     armed: bool,
     /// No acknowledgement of new data has come since.
     unanswered: bool,
+}
+
+impl Before {
+    fn new(una: Seq, (window, threshold): (u32, u32)) -> Before {
+        Before {
+            window,
+            threshold,
+            una,
+            resent_ts: 0,
+            resent: 0,
+            armed: false,
+            unanswered: false,
+        }
+    }
 }
 
 /// Whether a loss is being repaired. How is [`Reduction`]'s.
@@ -78,7 +94,7 @@ impl Recovery {
 }
 
 /// See the file's header.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Reduction {
     /// RecoverFS, prr_delivered, prr_out (RFC 6937 section 3).
     flight: u32,
@@ -88,15 +104,21 @@ pub(super) struct Reduction {
 }
 
 impl Reduction {
-    /// A loss was found with `flight` bytes in flight; `before` is window and threshold before it,
-    /// unless it belongs to a loss that is being repaired already.
-    pub(super) fn begin(&mut self, flight: u32, before: Option<(u32, u32)>) {
-        if let Some((window, threshold)) = before {
-            self.before = Before {
-                window,
-                threshold,
-                ..Before::default()
-            };
+    /// No loss was found yet.
+    pub(super) fn new(una: Seq) -> Reduction {
+        Reduction {
+            flight: 0,
+            delivered: 0,
+            out: 0,
+            before: Before::new(una, (0, 0)),
+        }
+    }
+
+    /// A loss was found with `flight` bytes in flight from `una` on; `before` is window and threshold
+    /// before it, unless it belongs to a loss that is being repaired already.
+    pub(super) fn begin(&mut self, una: Seq, flight: u32, before: Option<(u32, u32)>) {
+        if let Some(before) = before {
+            self.before = Before::new(una, before);
         }
         self.flight = flight.max(1);
         self.delivered = 0;
@@ -123,12 +145,12 @@ impl Reduction {
         } else {
             let owed = self.delivered.saturating_sub(self.out).max(delivered);
             // RFC 9937 section 6.2: slow start only as long as it goes well.
-            let limit = owed + if progress { mss } else { 0 };
+            let limit = owed.saturating_add(if progress { mss } else { 0 });
             (threshold - pipe).min(limit)
         };
         // The first retransmission goes out whatever the formulas say.
         let first = if self.out == 0 { mss } else { 0 };
-        pipe + more.max(first)
+        pipe.saturating_add(more.max(first))
     }
 
     /// `bytes` were sent in recovery; `resent_ts` is the timestamp of it if it was a
@@ -154,13 +176,20 @@ impl Reduction {
             && echo.wrapping_sub(self.before.resent_ts).cast_signed() < 0
     }
 
-    /// A retransmission arrived twice; true when now all of them have.
-    pub(super) fn on_dsack(&mut self) -> bool {
-        if !self.before.armed {
+    /// Something up to `end` arrived twice; true when now all retransmissions have.
+    pub(super) fn on_dsack(&mut self, end: Seq) -> bool {
+        if !self.before.armed || !end.after(self.before.una) {
             return false;
         }
         self.before.resent = self.before.resent.saturating_sub(1);
         self.before.resent == 0
+    }
+
+    /// The window has been reduced for another reason too: it stays so, whatever becomes of the loss
+    /// (RFC 4015 section 3.2, for ECN).
+    pub(super) fn keep(&mut self) {
+        self.before.window = 0;
+        self.before.threshold = 0;
     }
 
     /// The loss was none; gives window and threshold from before it.
@@ -176,8 +205,8 @@ mod tests {
 
     #[test]
     fn the_window_comes_down_in_proportion() {
-        let mut reduction = Reduction::default();
-        reduction.begin(20_000, Some((20_000, u32::MAX)));
+        let mut reduction = Reduction::new(Seq(0));
+        reduction.begin(Seq(0), 20_000, Some((20_000, u32::MAX)));
         // One of twenty segments arrived, one is lost: the first retransmission is free.
         assert_eq!(
             reduction.window(18_000, 10_000, 1_000, 1_000, false),
@@ -195,26 +224,39 @@ mod tests {
         );
         reduction.on_sent(500, None);
         // Many losses at once: not more goes in than came out.
-        let mut reduction = Reduction::default();
-        reduction.begin(20_000, Some((20_000, u32::MAX)));
+        let mut reduction = Reduction::new(Seq(0));
+        reduction.begin(Seq(0), 20_000, Some((20_000, u32::MAX)));
         reduction.on_sent(1_000, Some(5));
         assert_eq!(reduction.window(4_000, 10_000, 2_000, 1_000, false), 6_000);
         assert_eq!(reduction.window(4_000, 10_000, 2_000, 1_000, true), 8_000);
     }
 
     #[test]
+    fn no_count_is_too_large() {
+        let mut reduction = Reduction::new(Seq(0));
+        reduction.begin(Seq(0), 1, Some((20_000, u32::MAX)));
+        let most = reduction.window(0, u32::MAX, u32::MAX, 1_000, true);
+        assert_eq!(most, u32::MAX);
+        assert_eq!(
+            reduction.window(20_000, 10_000, u32::MAX, 1_000, true),
+            u32::MAX
+        );
+    }
+
+    #[test]
     fn a_needless_repair_is_noticed() {
-        let mut reduction = Reduction::default();
-        reduction.begin(9, Some((50, 60)));
-        assert!(!reduction.is_echo_older(10) && !reduction.on_dsack());
+        let mut reduction = Reduction::new(Seq(0));
+        reduction.begin(Seq(0), 9, Some((50, 60)));
+        assert!(!reduction.is_echo_older(10) && !reduction.on_dsack(Seq(3)));
         reduction.on_sent(3, Some(100));
         reduction.on_sent(3, Some(120));
         let mut other = reduction;
         assert!(other.is_echo_older(99));
         assert!(!reduction.is_echo_older(100));
         assert!(!reduction.is_echo_older(99));
-        assert!(!reduction.on_dsack());
-        assert!(reduction.on_dsack());
+        assert!(!reduction.on_dsack(Seq(0)));
+        assert!(!reduction.on_dsack(Seq(3)));
+        assert!(reduction.on_dsack(Seq(6)));
         assert_eq!(reduction.undo(), (50, 60));
         assert!(!reduction.is_echo_older(1));
     }

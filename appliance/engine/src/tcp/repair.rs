@@ -37,7 +37,7 @@ impl Repair {
     pub(super) fn new(una: Seq) -> Repair {
         Repair {
             rack: Rack::new(una),
-            reduction: Reduction::default(),
+            reduction: Reduction::new(una),
             cubic: Cubic::default(),
             lossy_at: None,
             disordered_at: None,
@@ -50,11 +50,15 @@ impl Repair {
         is_recent(self.lossy_at, now)
     }
 
+    /// Whether the path has lost or reordered something lately.
+    fn is_recent(&self, now: Micros) -> bool {
+        self.is_lossy(now) || is_recent(self.disordered_at, now)
+    }
+
     /// Whether it says anything that a new record would not.
     fn matters(&self, now: Micros, conn: &Conn) -> bool {
         !conn.recovery.is_open()
-            || self.is_lossy(now)
-            || is_recent(self.disordered_at, now)
+            || self.is_recent(now)
             || conn.flight.count() > 0 && self.cubic.has_epoch()
     }
 }
@@ -71,6 +75,10 @@ pub(super) fn with<R>(
     act: impl FnOnce(&mut Conn, &mut Repair) -> R,
 ) -> R {
     if let Some((id, repair)) = repairs.at(conn.repair) {
+        if conn.recovery.is_open() && !repair.is_recent(now) {
+            // Its moments may be older than they can tell.
+            repair.rack = Rack::new(conn.snd_una);
+        }
         let result = act(conn, repair);
         if !repair.matters(now, conn) {
             repairs.remove(id);

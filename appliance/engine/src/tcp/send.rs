@@ -69,6 +69,11 @@ impl Draft {
     fn end(&self) -> Seq {
         self.seq + self.length + u32::from(self.fin)
     }
+
+    /// Whether new bytes are in it: CWR goes with those (RFC 3168 section 6.1.2).
+    fn carries_new(&self) -> bool {
+        matches!(self.why, Why::Next | Why::Bundle(_)) && self.length > 0
+    }
 }
 
 impl Tcp {
@@ -189,7 +194,8 @@ fn draft(
         true => None,
         false => lost(conn, flights, slot)
             .or_else(|| tail(conn, flights, slot))
-            .or_else(|| next(conn))
+            // What is lost and does not fit yet goes first (RFC 6675 section 4, NextSeg).
+            .or_else(|| next(conn).filter(|_| conn.flight.lost() == 0))
             .map(|next| bundle(now, conn, repair, flights, config, next).unwrap_or(next)),
     };
     data.or_else(|| (conn.ack_due == AckDue::Now).then_some(ack))
@@ -363,7 +369,7 @@ fn on_sent(
                 conn.rto_at = Deadline::NEVER;
             }
             conn.probe = false;
-            conn.ecn.reduced = false;
+            conn.ecn.reduced &= !draft.carries_new();
             conn.snd_nxt = end;
             conn.probed = false;
         }
@@ -420,7 +426,7 @@ fn header(
     }
     let last = draft.seq + draft.length == conn.snd_end;
     // RFC 3168 section 6.1.4 and 6.1.5: neither ACKs nor what is sent again asks for marks.
-    let new = draft.why == Why::Next && draft.length > 0;
+    let asks = draft.why == Why::Next && draft.length > 0;
     Header {
         link: conn.link,
         flow: conn.flow(listen),
@@ -431,8 +437,8 @@ fn header(
             fin: draft.fin,
             psh: draft.length > 0 && last,
             ece: conn.ecn.echo,
-            cwr: conn.ecn.reduced && new,
-            ect: conn.ecn.agreed && new,
+            cwr: conn.ecn.reduced && draft.carries_new(),
+            ect: conn.ecn.agreed && asks,
             ..Flags::default()
         },
         window: offer(conn, receive_window),

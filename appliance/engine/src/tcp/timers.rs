@@ -283,7 +283,7 @@ fn time_out(
     // Only the first timeout of a flight lowers the threshold, and only if nothing else has.
     let first = conn.recovery.is_open() || !una.before(conn.recovery.point);
     conn.recovery.begin(Phase::Timeout, conn.snd_nxt);
-    repair.reduction.begin(flight, before);
+    repair.reduction.begin(una, flight, before);
     conn.recovery.duplicates = 0;
     let mss = conn.mss();
     if first {

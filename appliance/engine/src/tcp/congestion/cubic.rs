@@ -68,7 +68,8 @@ impl Cubic {
         } else {
             1_000
         };
-        self.friendly += share(growth.mss, growth.acked, window) * alpha / 1_000;
+        let more = share(growth.mss, growth.acked, window) * alpha / 1_000;
+        self.friendly = self.friendly.saturating_add(more);
         let now_ms = epoch.age_ms(growth.now);
         if self.at(now_ms, growth.mss) < f64::from(self.friendly) {
             return self.friendly.saturating_sub(window);

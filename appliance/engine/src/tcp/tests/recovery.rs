@@ -491,3 +491,78 @@ fn every_segment_is_repaired_when_the_pool_of_records_is_empty() {
     }
     assert_eq!(have, 8_000);
 }
+
+/// What RACK knows is measured in 71 minutes at most (RFC 8985 section 6.2): older is nothing.
+#[test]
+fn a_loss_before_a_long_silence_says_nothing_of_what_follows() {
+    let mut peer = unbundled();
+    peer.place(5_000);
+    assert_eq!(peer.see().len(), 5);
+    wait(&mut peer, 40);
+    peer.sack(0, &[(1_000, 5_000)]);
+    see_runs(&mut peer, &[(0, 1_000)]);
+    wait(&mut peer, 40);
+    peer.sack(5_000, &[]);
+    see_runs(&mut peer, &[]);
+    wait(&mut peer, 40 * 60_000);
+    peer.place(3_000);
+    assert_eq!(peer.see().len(), 3);
+    wait(&mut peer, 40);
+    // The one in the middle has arrived: the third was sent behind it.
+    peer.sack(5_000, &[(6_000, 7_000)]);
+    assert_eq!(peer.wait(20).len(), 1);
+    assert_eq!(peer.count(Metric::TcpBytesLost), 2_000);
+}
+
+/// A peer without SACK may not make up more duplicates than segments (RFC 5681 section 3.2): each would
+/// let one go.
+#[test]
+fn duplicates_that_are_made_up_let_nothing_go() {
+    let mut peer = Peer::new();
+    let options = Options {
+        mss: Some(1000),
+        ..Options::default()
+    };
+    peer.connect_after(40, options);
+    let (seq, ack) = (ISS + 1, peer.theirs);
+    let offer = |peer: &mut Peer, window| {
+        peer.window = window;
+        peer.send(ACK, seq, ack, b"");
+    };
+    offer(&mut peer, 10_000);
+    peer.place(60_000);
+    assert_eq!(peer.see().len(), 10);
+    wait(&mut peer, 40);
+    for _ in 0..60 {
+        offer(&mut peer, 10_000);
+        peer.see();
+    }
+    assert_eq!(peer.count(Metric::TcpFastRetransmits), 1);
+    offer(&mut peer, 60_000);
+    let (seen, burst) = (peer.see().len(), peer.wait(30).len());
+    assert!(seen + burst <= 8, "{seen} {burst}");
+}
+
+/// RFC 6675 section 4, NextSeg: new data does not take the place of what is lost.
+#[test]
+fn small_news_does_not_overtake_a_repair_that_waits_for_room() {
+    let mut peer = unbundled();
+    peer.place(10_000);
+    assert_eq!(peer.see().len(), 10);
+    wait(&mut peer, 40);
+    for end in [4_000, 5_000, 6_000] {
+        see_runs(&mut peer, &[]);
+        peer.sack(0, &[(3_000, end)]);
+    }
+    see_runs(&mut peer, &[(0, 1_000)]);
+    let mut sent = Vec::new();
+    for end in [6_400, 6_800, 7_200, 7_600, 8_000, 9_000] {
+        peer.place(300);
+        peer.sack(0, &[(3_000, end)]);
+        let seen = peer.see();
+        sent.extend(runs(&peer, &seen));
+    }
+    assert!(sent.len() >= 2, "{sent:?}");
+    assert_eq!(sent[0], (1_000, 2_000), "{sent:?}");
+    assert_eq!(sent[1], (2_000, 3_000), "{sent:?}");
+}
