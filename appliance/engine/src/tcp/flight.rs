@@ -539,4 +539,103 @@ mod tests {
         flights.on_cumulative(&mut flight, Seq(0), Seq(70_000), |_| {});
         assert_eq!((flight.count(), flights.used()), (0, 0));
     }
+
+    /// The invariants of the file's header, by looking at every record.
+    #[track_caller]
+    fn check(flights: &Flights, flight: &Flight, una: Seq, nxt: Seq) {
+        let (mut sacked, mut lost, mut count, mut sacked_count) = (0, 0, 0, 0);
+        let (mut start, mut last, mut index) = (una, NONE, flight.first);
+        while let Some(node) = flights.get(index) {
+            let length = positive(node.end.since(start));
+            assert!(length > 0 && node.flags & USED != 0);
+            assert!(node.flags & (SACKED | LOST) != SACKED | LOST);
+            count += 1;
+            if node.flags & SACKED != 0 {
+                sacked += length;
+                sacked_count += 1;
+            }
+            lost += if node.flags & LOST != 0 { length } else { 0 };
+            (start, last, index) = (node.end, index, node.next);
+        }
+        assert_eq!(start, nxt);
+        assert_eq!((flight.sacked, flight.lost), (sacked, lost));
+        assert_eq!((flight.count, flight.sacked_count), (count, sacked_count));
+        assert_eq!(flight.last, last);
+        let used = flights.nodes.iter().filter(|node| node.flags & USED != 0);
+        assert_eq!(used.count(), usize::from(count));
+    }
+
+    #[test]
+    fn whatever_happens_records_touch_and_the_sums_are_right() {
+        let (mut state, mut una, mut nxt) = (7_u32, Seq(u32::MAX - 500), Seq(u32::MAX - 500));
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below.max(1)
+        };
+        let (mut flights, mut flight) = (Flights::new(1, 12), Flight::default());
+        for step in 0..200_000 {
+            let now = Stamp::of(crate::units::Micros(step));
+            let span = positive(nxt.since(una));
+            let new = nxt + 1 + random(30);
+            match random(8) {
+                0 | 1 => {
+                    flights.push(&mut flight, (0, una), new, now);
+                    nxt = new;
+                }
+                2 => {
+                    let from = una + random(span);
+                    let to = from + random(60);
+                    flights.on_sack(&mut flight, una, (from, to), |_| {});
+                }
+                3 => {
+                    let mask = random(4);
+                    flights.mark_lost(&mut flight, una, |sent| sent.end.0 & 3 != mask);
+                }
+                4 => {
+                    if let Some(lost) = flights.first_lost(&flight, una) {
+                        let fit = flights.fit(&mut flight, 0, lost, 20);
+                        check(&flights, &flight, una, nxt);
+                        let end = fit.start + positive(fit.end.since(fit.start)).min(20);
+                        flights.on_resent(&mut flight, fit, end, now);
+                    }
+                }
+                5 => {
+                    let ack = una + random(span + 1);
+                    flights.on_cumulative(&mut flight, una, ack, |_| {});
+                    una = ack;
+                }
+                6 => {
+                    if let Some(from) = flights.tail(&flight, una, nxt, 40) {
+                        if random(2) == 0 {
+                            flights.on_probed(&mut flight, from, nxt, now);
+                        } else {
+                            flights.on_bundled(&mut flight, from, new, now);
+                            nxt = new;
+                        }
+                    }
+                }
+                _ if random(8) == 0 => flights.unmark_lost(&mut flight),
+                _ if random(8) == 0 => _ = flights.forget_if_reneged(&mut flight),
+                _ => {}
+            }
+            check(&flights, &flight, una, nxt);
+        }
+        flights.clear(&mut flight);
+        assert_eq!(flights.used(), 0);
+    }
+
+    #[test]
+    fn rfc6582_what_could_not_be_split_is_lost_behind_a_partial_acknowledgement() {
+        let (mut flights, mut flight) = (Flights::new(1, 0), Flight::default());
+        for end in [10, 20] {
+            flights.push(&mut flight, (0, Seq(0)), Seq(end), Stamp::default());
+        }
+        flights.mark_lost(&mut flight, Seq(0), |_| true);
+        let lost = flights.first_lost(&flight, Seq(0)).unwrap();
+        let lost = flights.fit(&mut flight, 0, lost, 10);
+        flights.on_resent(&mut flight, lost, Seq(10), Stamp::default());
+        assert_eq!(flight.lost(), 0);
+        flights.on_cumulative(&mut flight, Seq(0), Seq(10), |_| {});
+        assert_eq!(flight.lost(), 10);
+    }
 }

@@ -165,3 +165,60 @@ impl Rack {
 fn is_later((at, end): (Stamp, Seq), (other_at, other_end): (Stamp, Seq)) -> bool {
     at.after(other_at) || at == other_at && end.after(other_end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(span_us: u32) -> Rtt {
+        let mut rtt = Rtt::default();
+        rtt.note_least(Micros(1), span_us);
+        rtt.measure(span_us);
+        rtt
+    }
+
+    #[test]
+    fn rfc8985_6_2_a_dsack_widens_the_window_once_a_round_and_for_sixteen_recoveries() {
+        let rtt = measured(40_000);
+        let mut rack = Rack::new(Seq(0));
+        assert_eq!(rack.window_us(false, &rtt), 10_000);
+        rack.on_dsack(Seq(0), Seq(10));
+        assert_eq!(rack.window_us(false, &rtt), 20_000);
+        rack.on_dsack(Seq(5), Seq(20));
+        assert_eq!(rack.window_us(false, &rtt), 20_000);
+        for round in 1..9 {
+            rack.on_dsack(Seq(10 * round), Seq(10 * round + 10));
+        }
+        // Never more than a round trip.
+        assert_eq!(rack.window_us(false, &rtt), 40_000);
+        for _ in 0..15 {
+            rack.on_recovered();
+        }
+        assert_eq!(rack.window_us(false, &rtt), 40_000);
+        rack.on_recovered();
+        assert_eq!(rack.window_us(false, &rtt), 10_000);
+    }
+
+    #[test]
+    fn rfc8985_6_2_a_repair_is_no_reordering_and_measures_only_itself() {
+        let rtt = measured(40_000);
+        let mut rack = Rack::new(Seq(0));
+        let (mut flights, mut flight) = (Flights::new(1, 4), Flight::default());
+        for end in [10, 20] {
+            let sent_at = Stamp::of(Micros(100));
+            assert!(flights.push(&mut flight, (0, Seq(0)), Seq(end), sent_at));
+        }
+        flights.on_sack(&mut flight, Seq(0), (Seq(10), Seq(20)), |sent| {
+            rack.on_delivered(Micros(40_100), &sent, None, rtt.least_us());
+        });
+        flights.mark_lost(&mut flight, Seq(0), |_| true);
+        let lost = flights.first_lost(&flight, Seq(0)).unwrap();
+        flights.on_resent(&mut flight, lost, Seq(10), Stamp::of(Micros(40_200)));
+        // After more than a round trip the first transmission arrives, as its timestamp says.
+        flights.on_cumulative(&mut flight, Seq(0), Seq(20), |sent| {
+            rack.on_delivered(Micros(90_000), &sent, Some(89_900), rtt.least_us());
+        });
+        assert_eq!((rack.rtt_us, rack.end), (40_000, Seq(20)));
+        assert_eq!(rack.window_us(true, &rtt), 0);
+    }
+}
