@@ -277,6 +277,17 @@ mod tests {
     }
 
     #[test]
+    fn rfc9438_5_8_time_in_which_the_window_was_not_used_does_not_count() {
+        let (mut open, mut cubic) = (window(100_000), Cubic::default());
+        open.on_acked(Algorithm::Cubic, &growth(1_000, 100_000, 1), &mut cubic);
+        assert!(cubic.has_epoch());
+        for at_ms in 2..5 {
+            open.on_acked(Algorithm::Cubic, &growth(1_000, 1_000, at_ms), &mut cubic);
+        }
+        assert!(!cubic.has_epoch());
+    }
+
+    #[test]
     fn never_below_two_segments_nor_above_the_bound() {
         let mut open = window(WINDOW_MAX);
         open.threshold = u32::MAX;

@@ -492,6 +492,27 @@ fn every_segment_is_repaired_when_the_pool_of_records_is_empty() {
     assert_eq!(have, 8_000);
 }
 
+/// What comes faster than an eighth of a round trip is repaired by SACK, not by bundling.
+#[test]
+fn a_fast_stream_takes_nothing_along() {
+    let mut peer = far();
+    peer.place(4_000);
+    assert_eq!(peer.see().len(), 4);
+    wait(&mut peer, 40);
+    peer.sack(0, &[(1_000, 4_000)]);
+    see_runs(&mut peer, &[(0, 1_000)]);
+    wait(&mut peer, 40);
+    peer.sack(4_000, &[]);
+    peer.place(100);
+    peer.see_one();
+    wait(&mut peer, 2);
+    peer.place(100);
+    see_runs(&mut peer, &[(4_100, 4_200)]);
+    wait(&mut peer, 10);
+    peer.place(100);
+    see_runs(&mut peer, &[(4_000, 4_300)]);
+}
+
 /// What RACK knows is measured in 71 minutes at most (RFC 8985 section 6.2): older is nothing.
 #[test]
 fn a_loss_before_a_long_silence_says_nothing_of_what_follows() {
