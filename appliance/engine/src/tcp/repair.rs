@@ -94,3 +94,9 @@ pub(super) fn with<R>(
     }
     result
 }
+
+/// Each connection may come to have one.
+const _: () = assert!(
+    size_of::<Repair>() <= 92,
+    "the record has outgrown its budget"
+);
