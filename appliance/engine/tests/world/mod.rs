@@ -140,6 +140,7 @@ impl Default for Setup {
                 handshake_timeout: Micros::from_secs(5),
                 connect_timeout: Micros::from_secs(5),
                 message_bytes_max: 65_536,
+                echo_message_bytes_max: 65_536,
                 channels_max: 4,
                 lag_bytes_max: 200_000,
                 namespaces: vec![(
