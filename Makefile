@@ -9,9 +9,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test bench/demo.sh bench/hostile.sh bench/lossy.sh
+SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test appliance/tests/appliance/autobahn/install bench/demo.sh bench/hostile.sh bench/lossy.sh
 
-.PHONY: setup demo run test lint bench bench-lossy bench-hostile fuzz rfc soak
+.PHONY: setup demo run test autobahn lint bench bench-lossy bench-hostile fuzz rfc soak
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -31,6 +31,10 @@ run: setup
 # Every test; the last line is the sum.
 test: setup
 	.ci/test
+
+# The Autobahn cases by both engines: the quick one of `make test` and the original (docs/autobahn.md).
+autobahn: setup
+	cargo nextest run --release -p cluecast --test appliance --run-ignored all autobahn
 
 lint: setup
 	cargo fmt --all --check

@@ -63,6 +63,7 @@ pub fn rules(config: &Config) -> Rules {
         handshake_timeout: seconds(client.handshake_timeout_s),
         connect_timeout: seconds(client.connect_timeout_s),
         message_bytes_max: client.message_bytes_max,
+        echo_message_bytes_max: config.debug.echo_message_bytes_max,
         channels_max: client.channels_max,
         lag_bytes_max: client.lag_bytes_max as u64,
         default: channel_rules(config.channel),

@@ -603,6 +603,45 @@ fn who_breaks_the_rules_on_the_echo_endpoint_is_closed() {
     assert_nothing_is_held(&mut world);
 }
 
+/// The endpoints have a bound each; one byte over it is too much.
+#[test]
+fn the_echo_endpoint_has_a_bound_of_its_own() {
+    const MOST: usize = 200_000;
+    let mut setup = Setup::default();
+    setup.rules.echo = true;
+    setup.rules.echo_message_bytes_max = MOST;
+    let bound_of_players = setup.rules.message_bytes_max;
+    let mut world = World::with(setup);
+    let player = world.echo();
+    let long: Vec<u8> = (0..MOST).map(|n| n.to_le_bytes()[1]).collect();
+    let sent = masked(0x82, &long);
+    let mut at = 0;
+    for _ in 0..2_000 {
+        at += world.offer(player, &sent[at..]);
+        world.step();
+    }
+    assert!(world.echoed(player) == [(0x82, long)]);
+    world.send_bytes(player, &long_header(MOST + 1));
+    world.run(20);
+    let frames = world.echoed(player);
+    assert_eq!(
+        (frames[0].0, &frames[0].1[..2]),
+        (0x88, &1009_u16.to_be_bytes()[..])
+    );
+    let other = world.connect();
+    world.send_bytes(other, &long_header(bound_of_players + 1));
+    world.run(20);
+    assert_eq!(world.players[other].closed, Some(1009));
+    assert_eq!(world.count(Metric::WsTooBig), 2);
+    world.hang_up(player);
+    assert_nothing_is_held(&mut world);
+}
+
+/// Header of a masked text frame that announces `length` bytes in the 64-bit form.
+fn long_header(length: usize) -> Vec<u8> {
+    [&[0x81, 0xff], &(length as u64).to_be_bytes()[..], &[0; 4]].concat()
+}
+
 /// Whoever does not read is not read from, and loses nothing.
 #[test]
 fn echo_pushes_back_and_cuts_nobody() {

@@ -10,7 +10,7 @@ use engine::memory::chunk::CHUNK_BYTES;
 use engine::ring::broadcast::PAGE_BYTES_MAX;
 use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
 
-use super::{Admin, ChannelRules, Client, Config, Fault, Game, Statsd, TcpSettings};
+use super::{Admin, ChannelRules, Client, Config, Debugging, Fault, Game, Statsd, TcpSettings};
 
 /// Queues one appliance serves at most: the journal answers 64 cores, and one is control.
 pub const QUEUES_MAX: u16 = 63;
@@ -32,6 +32,10 @@ const PERSIST_TIMEOUT_S_MIN: u32 = 5;
 /// A connect command with a token of usual size must fit a message.
 const MESSAGE_BYTES_MIN: usize = 1024;
 
+/// Longest message to echo: the longest that conformance suites send. Above, one copy of it holds up
+/// the core's players for too long even on a test network.
+const ECHO_BYTES_MAX: usize = 16 << 20;
+
 /// Shortest StatsD interval: below it the agent sees mostly our packets.
 const STATSD_INTERVAL_MS_MIN: u32 = 100;
 
@@ -42,6 +46,7 @@ pub fn check(config: &Config) -> Vec<Fault> {
     tcp(config.tcp, &mut faults);
     memory(config, &mut faults);
     client(&config.client, &mut faults);
+    debug(&config.debug, &mut faults);
     rules("channel", config.channel, &mut faults);
     namespaces(config, &mut faults);
     cpus(config, &mut faults);
@@ -160,7 +165,15 @@ fn memory(config: &Config, faults: &mut Faults) {
         faults.add("client.lag_bytes_max", message);
     }
     // A recovery leaves a quarter of the pool to others.
-    let page_and_message = PAGE_BYTES_MAX + config.client.message_bytes_max;
+    let debug = &config.debug;
+    let message = match debug.echo {
+        true => config
+            .client
+            .message_bytes_max
+            .max(debug.echo_message_bytes_max),
+        false => config.client.message_bytes_max,
+    };
+    let page_and_message = PAGE_BYTES_MAX + message;
     let chunks_min = (page_and_message.div_ceil(CHUNK_BYTES) + 2) * 4 / 3;
     if (config.game.private_chunks as usize) < chunks_min {
         let message =
@@ -199,6 +212,13 @@ fn client(client: &Client, faults: &mut Faults) {
             "is not from {MESSAGE_BYTES_MIN} to {EVENT_BYTES_MAX}, what the rings carry; change it"
         );
         faults.add("client.message_bytes_max", message);
+    }
+}
+
+fn debug(debug: &Debugging, faults: &mut Faults) {
+    if !(MESSAGE_BYTES_MIN..=ECHO_BYTES_MAX).contains(&debug.echo_message_bytes_max) {
+        let message = format!("is not from {MESSAGE_BYTES_MIN} to {ECHO_BYTES_MAX}; change it");
+        faults.add("debug.echo_message_bytes_max", message);
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Admin, ChannelRules, Client, Congestion, Durability, Game, Journal, Level, Log, Poll, Secret,
-    Statsd, TcpSettings, XdpMode, ZeroCopy,
+    Admin, ChannelRules, Client, Congestion, Debugging, Durability, Game, Journal, Level, Log,
+    Poll, Secret, Statsd, TcpSettings, XdpMode, ZeroCopy,
 };
 
 impl Default for Game {
@@ -97,6 +97,15 @@ impl Default for Statsd {
             prefix: "cluecast.".to_owned(),
             tags: Vec::new(),
             dogstatsd: true,
+        }
+    }
+}
+
+impl Default for Debugging {
+    fn default() -> Debugging {
+        Debugging {
+            echo: false,
+            echo_message_bytes_max: 65_536,
         }
     }
 }

@@ -264,11 +264,13 @@ pub struct Log {
 }
 
 /// `[debug]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Debugging {
     /// `/debug/echo` sends every message back.
     pub echo: bool,
+    /// Longest message it takes.
+    pub echo_message_bytes_max: usize,
 }
 
 /// Severity.

@@ -307,6 +307,16 @@ const BAD_LINES: &[(&str, &str, &str)] = &[
         "client.message_bytes_max",
     ),
     ("client", "lag_bytes_max = 1000", "client.lag_bytes_max"),
+    (
+        "debug",
+        "echo_message_bytes_max = 16777217",
+        "debug.echo_message_bytes_max",
+    ),
+    (
+        "debug",
+        "echo = true\necho_message_bytes_max = 16777216",
+        "game.private_chunks",
+    ),
     ("client", "lag_bytes_max = 100000000", "game.hunt_log_mib"),
     ("channel", "history_size = 0", "channel.history_size"),
     ("channel", "history_ttl_s = 0", "channel.history_ttl_s"),

@@ -20,6 +20,7 @@ mod player;
 mod crowd;
 
 mod api;
+mod autobahn;
 mod bad_input;
 mod black_box;
 mod drain;

@@ -30,6 +30,8 @@ pub struct Settings {
     pub durability: &'static str,
     /// Lines of `[client]`.
     pub client: &'static str,
+    /// `game.private_chunks`.
+    pub private_chunks: u32,
     /// Lines of `[game]`.
     pub game: &'static str,
     /// More tables.
@@ -40,6 +42,7 @@ pub struct Settings {
 pub const SETTINGS: Settings = Settings {
     durability: "wal",
     client: "anonymous = true",
+    private_chunks: 2048,
     game: "",
     tables: "",
 };
@@ -122,6 +125,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
     let Settings {
         durability,
         client,
+        private_chunks,
         game,
         tables,
     } = settings;
@@ -134,7 +138,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
         frames = 1024
         players_max = 1000
         hunt_log_mib = 8
-        private_chunks = 2048
+        private_chunks = {private_chunks}
         {game}
         [client]
         token_hmac_secret = "{SECRET}"

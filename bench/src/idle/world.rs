@@ -289,6 +289,7 @@ fn rules() -> Rules {
         handshake_timeout: Micros::from_secs(5),
         connect_timeout: Micros::from_secs(5),
         message_bytes_max: 65_536,
+        echo_message_bytes_max: 65_536,
         channels_max: 128,
         lag_bytes_max: 200_000,
         namespaces: Vec::new(),

@@ -125,7 +125,10 @@ impl Sessions {
         let echoes = player.phase == Phase::Echo;
         let mut decoder = std::mem::take(&mut player.decoder);
         let mut whole = std::mem::take(&mut self.scratch);
-        let message_bytes_max = self.rules.message_bytes_max;
+        let message_bytes_max = match echoes {
+            true => self.rules.echo_message_bytes_max,
+            false => self.rules.message_bytes_max,
+        };
         loop {
             match decoder.receive(&mut bytes, &mut self.chunks, message_bytes_max, &mut whole) {
                 Received::NeedMore => break,

@@ -169,7 +169,7 @@ impl Sessions {
         latency: Recorder,
         seed: u64,
     ) -> Sessions {
-        let message_bytes_max = rules.message_bytes_max;
+        let (command_bytes, message_bytes) = (rules.message_bytes_max, rules.longest_message());
         Sessions {
             players: (0..players_max).map(|_| None).collect(),
             count: 0,
@@ -179,9 +179,9 @@ impl Sessions {
             pending: Slab::new(PENDING_SUBMISSIONS_MAX),
             touched: SlotQueue::new(players_max),
             wheel: Wheel::new(players_max),
-            out: Vec::with_capacity(message_bytes_max),
-            framed: Vec::with_capacity(message_bytes_max),
-            scratch: Vec::with_capacity(message_bytes_max),
+            out: Vec::with_capacity(command_bytes),
+            framed: Vec::with_capacity(message_bytes),
+            scratch: Vec::with_capacity(message_bytes),
             counters,
             latency,
             random: seed,

@@ -64,6 +64,8 @@ pub struct Rules {
     pub connect_timeout: Micros,
     /// Longest message a player may send, in bytes.
     pub message_bytes_max: usize,
+    /// Longest message that the echo endpoint takes, in bytes.
+    pub echo_message_bytes_max: usize,
     /// Hunts a player may be subscribed to.
     pub channels_max: u32,
     /// Bytes a player may be behind before it is disconnected as slow.
@@ -84,6 +86,14 @@ pub enum NameError {
 }
 
 impl Rules {
+    /// Longest message that any endpoint takes.
+    pub fn longest_message(&self) -> usize {
+        match self.echo {
+            true => self.message_bytes_max.max(self.echo_message_bytes_max),
+            false => self.message_bytes_max,
+        }
+    }
+
     /// The rules that hold for the hunt called `name` (namespace: what stands before the first `:`).
     pub fn channel(&self, name: &str) -> Result<&ChannelRules, NameError> {
         if name.is_empty()

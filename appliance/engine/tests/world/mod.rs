@@ -140,6 +140,7 @@ impl Default for Setup {
                 handshake_timeout: Micros::from_secs(5),
                 connect_timeout: Micros::from_secs(5),
                 message_bytes_max: 65_536,
+                echo_message_bytes_max: 65_536,
                 channels_max: 4,
                 lag_bytes_max: 200_000,
                 namespaces: vec![(
@@ -567,9 +568,13 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | length as u8),
-        length => {
+        length @ 126..=0xffff => {
             frame.push(0x80 | 126);
             frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
     let mask = [0x37, 0xfa, 0x21, 0x3d];
