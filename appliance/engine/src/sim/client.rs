@@ -319,6 +319,11 @@ impl Client {
         }
     }
 
+    /// Whether it is a stack that we did not write.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self.stack, Stack::Foreign(_))
+    }
+
     fn has_finished(&self) -> bool {
         match &self.stack {
             Stack::Foreign(foreign) => foreign.has_finished(),

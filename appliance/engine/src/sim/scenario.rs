@@ -405,7 +405,12 @@ fn behave(name: &str, random: &mut Random, plan: &mut Plan) {
         "abort" => plan.ending = Ending::Aborts(moment(random)),
         "chaos" if random.hit(200_000) => behave("stalled-reader", random, plan),
         "chaos" if random.hit(200_000) => behave("slow-reader", random, plan),
-        "black-hole" => plan.bulk += 20_000,
+        "black-hole" => {
+            plan.bulk += 20_000;
+            // A peer whose window our lost segments fill does not take our ACKs, which are numbered behind
+            // them (RFC 9293 section 3.10.7.4): its stream would wait for the hole to be found.
+            plan.up_bytes = plan.up_bytes.min(1_000);
+        }
         // Small segments and a deep window: as many in flight as can be.
         "small-pools" => {
             plan.bulk += 150_000;

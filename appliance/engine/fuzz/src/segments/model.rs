@@ -79,6 +79,8 @@ struct Conn {
     delivered: Seq,
     /// Where it begins: a peer that guesses our number opens before it knows which of its SYNs counts.
     is_begun: bool,
+    /// The first byte that goes to the peer.
+    first: Seq,
     finished: bool,
     /// After the last byte placed.
     end: Seq,
@@ -581,6 +583,7 @@ fn open(peer: &mut Peer, segment: &Segment, id: ConnId) {
     peer.their_edge = answer.edge;
     peer.conn = Some(Conn {
         id,
+        first,
         delivered: answer.ack,
         is_begun: answer.ack == segment.seq,
         finished: false,
@@ -617,7 +620,14 @@ fn on_answer(peer: &mut Peer, segment: &Segment, lost: bool) {
     let is_same = |old: &Answer| old.seq == answer.seq && old.ack == answer.ack;
     peer.answers.retain(|old| !is_same(old));
     if peer.is_open() {
-        // It has waited for a frame, and another one was faster.
+        // It has waited for a frame, and another one was faster; or the peer guessed. It says where the
+        // stream begins: another SYN at the same moment was answered with the same number.
+        if let Some(conn) = &mut peer.conn
+            && conn.delivered.before(answer.ack)
+            && answer.seq + 1 == conn.first
+        {
+            conn.delivered = answer.ack;
+        }
         peer.answers.insert(0, answer);
         return;
     }
