@@ -33,6 +33,9 @@ const HAPPENINGS_MAX: u64 = 30_000_000;
 /// Times one instant is gone through before it is taken for endless.
 const ROUNDS_MAX: u32 = 10_000;
 
+/// How long a server keeps a peer whose window stays closed: the default of `tcp::Config`.
+const PERSIST: Micros = Micros::from_secs(60);
+
 /// How long a peer has to be unheard of before it may be given up (RFC 1122 section 4.2.3.5), and
 /// how long it has to finish after we have.
 const GIVE_UP: Micros = Micros::from_secs(100);
@@ -491,6 +494,9 @@ impl<'a> World<'a> {
             .is_some_and(|at| now.since(at) >= FIN_WAIT);
         let closes_long = app.finishing && now.since(line.finishing_at) >= CLOSING_MAX;
         let vanished = matches!(plan.ending, Ending::Vanishes(_));
+        // Whose window takes no segment worth sending for a minute is cut, whatever it reads meanwhile
+        // (`tcp.persist_timeout_s`).
+        let reads_slowly = plan.reading.bytes > 0 && now.since(self.start) >= PERSIST;
         match reason {
             CloseReason::Finished if whole => {
                 // Or its FIN was heard, the answer lost, and TIME-WAIT over when it asked again.
@@ -504,7 +510,9 @@ impl<'a> World<'a> {
                 self.finish(index);
                 Ok(())
             }
-            CloseReason::TimedOut if unheard || (waited || closes_long) && !vanished => {
+            CloseReason::TimedOut
+                if unheard || (waited || closes_long || reads_slowly) && !vanished =>
+            {
                 line.abandoned = true;
                 line.client.silent = true;
                 self.finish(index);
