@@ -117,6 +117,16 @@ stop_appliance() {
 # Segments that the appliance's kernel refused: a steered one that leaked is refused, nobody listens.
 resets() { in_appliance nstat -asz TcpOutRsts | awk '$1 == "TcpOutRsts" { print $2 }'; }
 
+# TcpOutRsts counts the admin port too, whose connections end while the machine is busy: a FIN that comes
+# again after its connection is gone is refused. So the kernel's RSTs from the game's port are counted by
+# themselves; what AF_XDP sends does not pass here.
+count_game_resets() {
+    in_appliance iptables -A OUTPUT -p tcp --sport "${LISTEN##*:}" --tcp-flags RST RST
+}
+game_resets() {
+    in_appliance iptables -nvxL OUTPUT | awk '$0 ~ /flags/ { print $1 }'
+}
+
 # Lowest value of a metric over the data cores.
 metric() {
     in_appliance curl -sf "http://$ADMIN/metrics" |
@@ -159,6 +169,7 @@ make_namespaces
 reserve_pages
 start_appliance
 check_mode
+count_game_resets
 resets_before=$(resets)
 
 in_players "$BIN/swarm" --game "$LISTEN" --admin "$ADMIN" --api-key demo --pid "$pid" \
@@ -166,8 +177,10 @@ in_players "$BIN/swarm" --game "$LISTEN" --admin "$ADMIN" --api-key demo --pid "
     --check --connect-s 5 --p99-ms 60 --p999-ms 120 --spike-p99-ms 200 "$@" 9>&- ||
     failed "the crowd found faults (above)"
 
-leaked=$(($(resets) - resets_before))
-[ "$leaked" -eq 0 ] || failed "$leaked segments reached the appliance's kernel (TcpOutRsts)"
+refused=$(($(resets) - resets_before))
+leaked=$(game_resets)
+say "the appliance's kernel refused $refused segments (TcpOutRsts), $leaked of them to the game's port"
+[ "$leaked" = 0 ] || failed "$leaked steered segments reached the appliance's kernel"
 stop_appliance
 
 if [ "${#failures[@]}" -gt 0 ]; then
