@@ -40,5 +40,6 @@ pub mod cores;
 pub mod memory;
 pub mod timer;
 pub mod metrics;
+pub mod protobuf;
 pub mod units;
 pub mod sim;

@@ -12,6 +12,7 @@
 pub mod encode;
 pub mod fanout;
 pub mod log;
+pub mod publication;
 mod subscribers;
 
 pub use subscribers::{Subscription, Subscriptions};
