@@ -41,6 +41,10 @@ use crate::plan::{BROADCAST_RING_BYTES, DataPlan, Plan, SUBMIT_RING_BYTES};
 use crate::store::RocksStore;
 use crate::{clock, region, translate};
 
+/// Encodings of a hunt that have room when every hunt is in use: players of one hunt mostly share two, and
+/// most hunts have one.
+const STREAMS_PER_HUNT: u32 = 2;
+
 /// Bytes of stack for a core's thread: page buffers of a recovery live on the heap, so this is ample.
 const STACK_BYTES: usize = 2 << 20;
 
@@ -196,9 +200,10 @@ fn data_core(
         counters,
     } = share;
     let hunts_max = config.game.hunts_max;
+    let streams_max = hunts_max.saturating_mul(STREAMS_PER_HUNT);
     let region = region::map(plan.hunt_log_bytes, "hunt log")?;
     let window_bytes = config.client.lag_bytes_max;
-    let logs = Logs::new(region, hunts_max as usize, window_bytes);
+    let logs = Logs::new(region, streams_max as usize, window_bytes);
     Ok(DataCore::new(Parts {
         port,
         tcp: Tcp::new(translate::tcp(config, secrets.tcp), counters.clone()),
@@ -211,7 +216,7 @@ fn data_core(
             recorder,
             secrets.seed ^ clock::now().0,
         ),
-        hunts: Hunts::new(logs, hunts_max, plan.subscriptions_max),
+        hunts: Hunts::new(logs, hunts_max, streams_max, plan.subscriptions_max),
         submit: Submit::new(submit),
         broadcast,
         mailbox,

@@ -42,8 +42,8 @@ pub struct Position {
 pub struct Page {
     /// The hunt's last event.
     pub top: Position,
-    /// JSON publication objects joined by commas, no brackets.
-    pub publications: String,
+    /// A list of publications (`engine::hunt::publication`).
+    pub publications: Vec<u8>,
 }
 
 /// An event to append.
@@ -53,8 +53,10 @@ pub struct Event<'a> {
     pub hunt: &'a str,
     /// Compact JSON.
     pub data: &'a str,
-    /// JSON object of string tags, or empty.
-    pub tags: &'a str,
+    /// See [`Publish::tags`].
+    pub tags: &'a [u8],
+    /// See [`Publish::skip_history`].
+    pub skip_history: bool,
     /// See [`Publish::idempotency_key`].
     pub idempotency_key: &'a str,
 }
@@ -119,9 +121,10 @@ impl JournalClient {
                 token,
                 hunt: event.hunt,
                 data: event.data.as_bytes(),
-                tags: event.tags.as_bytes(),
+                tags: event.tags,
                 info: b"",
                 idempotency_key: event.idempotency_key,
+                skip_history: event.skip_history,
                 stamp_us,
             })
         });
@@ -266,7 +269,7 @@ fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
                 offset: page.top,
                 epoch: page.epoch.to_owned(),
             };
-            let publications = String::from_utf8_lossy(page.publications).into_owned();
+            let publications = page.publications.to_vec();
             (page.token, Answer::Page(Page { top, publications }))
         }
         Record::Refused { token, refusal } => (*token, Answer::Refused(error_of(*refusal))),

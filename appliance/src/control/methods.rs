@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use engine::hunt::publication::append_tag;
 use engine::ring::submit::EVENT_BYTES_MAX;
+use engine::session::codec::json::append_publications;
 use engine::session::codes::Error;
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -147,14 +149,16 @@ async fn broadcast(api: &Api, body: &[u8]) -> Result<String, Failure> {
 /// An event without its hunt.
 struct Payload {
     data: String,
-    tags: String,
+    /// As `append_tag` writes them.
+    tags: Vec<u8>,
+    skip_history: bool,
     idempotency_key: String,
 }
 
 /// Checks everything about an event but its hunt.
 fn payload(options: PublishOptions) -> Result<Payload, Failure> {
-    // Every event has its place in the history, and is whole. Saying so beats ignoring what was asked.
-    if options.skip_history || options.delta || options.version != 0 {
+    // Events are whole and never stale. Saying so beats ignoring what was asked.
+    if options.delta || options.version != 0 {
         return Err(Error::NotAvailable.into());
     }
     let data = match options.data {
@@ -171,13 +175,14 @@ fn payload(options: PublishOptions) -> Result<Payload, Failure> {
     if data.len() > EVENT_BYTES_MAX {
         return Err(Error::BadRequest.into());
     }
-    let tags = match options.tags.is_empty() {
-        true => String::new(),
-        false => json!(options.tags).to_string(),
-    };
+    let mut tags = Vec::new();
+    for (key, value) in &options.tags {
+        append_tag(&mut tags, key, value);
+    }
     Ok(Payload {
         data,
         tags,
+        skip_history: options.skip_history,
         idempotency_key: options.idempotency_key,
     })
 }
@@ -188,6 +193,7 @@ async fn publish_one(api: &Api, channel: &str, payload: &Payload) -> Result<Posi
         hunt: channel,
         data: &payload.data,
         tags: &payload.tags,
+        skip_history: payload.skip_history,
         idempotency_key: &payload.idempotency_key,
     };
     api.journal.publish(event).await
@@ -204,9 +210,11 @@ async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
         .journal
         .history(&request.channel, request.limit, since, request.reverse)
         .await?;
+    let mut publications = Vec::new();
+    append_publications(&mut publications, &page.publications);
     Ok(format!(
-        r#"{{"publications":[{}],"offset":{},"epoch":{}}}"#,
-        page.publications,
+        r#"{{"publications":{},"offset":{},"epoch":{}}}"#,
+        String::from_utf8_lossy(&publications),
         page.top.offset,
         json!(page.top.epoch)
     ))
@@ -270,7 +278,11 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::Body(BadBody(error.to_string())))
 }
 
+/// An event that went into no history has no position.
 fn position_json(position: &Position) -> String {
+    if position.offset == 0 {
+        return "{}".to_owned();
+    }
     json!({"offset": position.offset, "epoch": position.epoch}).to_string()
 }
 

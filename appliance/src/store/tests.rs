@@ -409,8 +409,9 @@ impl Journal {
             else {
                 panic!("no page")
             };
-            let text = std::str::from_utf8(page.publications).unwrap();
-            let list: Vec<serde_json::Value> = serde_json::from_str(&format!("[{text}]")).unwrap();
+            let mut text = Vec::new();
+            append_publications(&mut text, page.publications);
+            let list: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
             for publication in &list {
                 assert_eq!(
                     publication["offset"].as_u64(),

@@ -105,7 +105,7 @@ impl World {
                 3,
             ),
             // The appliance leaves address space for four a player; the memory is used as they come.
-            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, players),
+            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, 16, players),
             submit: Submit::new(submit_in),
             broadcast: broadcast_out,
             mailbox: mailbox::circle(1).pop().context("a core has a mailbox")?,

@@ -45,16 +45,16 @@ impl Walks {
         self.queue.is_empty()
     }
 
-    /// The log of `hunt` grew.
-    pub(super) fn request(&mut self, hunt: u32) {
-        let walk = &mut self.walks[hunt as usize];
+    /// The log of `stream` grew.
+    pub(super) fn request(&mut self, stream: u32) {
+        let walk = &mut self.walks[stream as usize];
         if !walk.queued {
             *walk = Walk {
                 queued: true,
                 share: SHARE,
                 ..Walk::default()
             };
-            self.queue.push_back(hunt);
+            self.queue.push_back(stream);
         } else if walk.index > 0 {
             walk.again = true;
         }
@@ -62,17 +62,17 @@ impl Walks {
 
     /// The subscriber to visit next: hunt and index in its list.
     pub fn current(&self) -> Option<(u32, usize)> {
-        let hunt = *self.queue.front()?;
-        Some((hunt, self.walks[hunt as usize].index))
+        let stream = *self.queue.front()?;
+        Some((stream, self.walks[stream as usize].index))
     }
 
     /// The subscriber given by `current` was visited.
     #[inline]
     pub fn advance(&mut self) {
-        let Some(&hunt) = self.queue.front() else {
+        let Some(&stream) = self.queue.front() else {
             return;
         };
-        let walk = &mut self.walks[hunt as usize];
+        let walk = &mut self.walks[stream as usize];
         walk.index += 1;
         walk.share = walk.share.saturating_sub(1);
         if walk.share == 0 {
@@ -83,31 +83,31 @@ impl Walks {
 
     /// The hunt given by `current` has no such subscriber: its round is over.
     pub fn finish_round(&mut self) {
-        let Some(hunt) = self.queue.pop_front() else {
+        let Some(stream) = self.queue.pop_front() else {
             return;
         };
-        let walk = &mut self.walks[hunt as usize];
+        let walk = &mut self.walks[stream as usize];
         if std::mem::take(&mut walk.again) {
             *walk = Walk {
                 queued: true,
                 share: SHARE,
                 ..Walk::default()
             };
-            self.queue.push_back(hunt);
+            self.queue.push_back(stream);
         } else {
             walk.queued = false;
         }
     }
 
-    pub(super) fn on_insert(&mut self, hunt: u32, place: usize) {
-        let walk = &mut self.walks[hunt as usize];
+    pub(super) fn on_insert(&mut self, stream: u32, place: usize) {
+        let walk = &mut self.walks[stream as usize];
         if walk.queued && place < walk.index {
             walk.index += 1;
         }
     }
 
-    pub(super) fn on_remove(&mut self, hunt: u32, place: usize) {
-        let walk = &mut self.walks[hunt as usize];
+    pub(super) fn on_remove(&mut self, stream: u32, place: usize) {
+        let walk = &mut self.walks[stream as usize];
         if walk.queued && place < walk.index {
             walk.index -= 1;
         }

@@ -66,38 +66,38 @@ impl Logs {
         self.used
     }
 
-    /// Oldest position of `hunt` that can be read.
-    pub fn first(&self, hunt: u32) -> u64 {
-        self.windows[hunt as usize].first
+    /// Oldest position of `stream` that can be read.
+    pub fn first(&self, stream: u32) -> u64 {
+        self.windows[stream as usize].first
     }
 
-    /// Position after the newest byte of `hunt`.
-    pub fn head(&self, hunt: u32) -> u64 {
-        self.windows[hunt as usize].head
+    /// Position after the newest byte of `stream`.
+    pub fn head(&self, stream: u32) -> u64 {
+        self.windows[stream as usize].head
     }
 
     /// Appends one frame. A frame longer than the window leaves only its tail readable.
-    pub fn append(&mut self, hunt: u32, frame: &[u8]) {
+    pub fn append(&mut self, stream: u32, frame: &[u8]) {
         let mut rest = frame;
-        let start = self.windows[hunt as usize].head / BLOCK;
+        let start = self.windows[stream as usize].head / BLOCK;
         while !rest.is_empty() {
-            let head = self.windows[hunt as usize].head;
+            let head = self.windows[stream as usize].head;
             // Also when the block in use was taken away while the hunt was quiet.
-            if head.is_multiple_of(BLOCK) || !self.owns(hunt, head / BLOCK) {
-                self.open_block(hunt, head / BLOCK, start);
+            if head.is_multiple_of(BLOCK) || !self.owns(stream, head / BLOCK) {
+                self.open_block(stream, head / BLOCK, start);
             }
-            let (base, room) = self.locate(hunt, head);
+            let (base, room) = self.locate(stream, head);
             let (now, later) = rest.split_at(rest.len().min(room));
             self.bytes[base..base + now.len()].copy_from_slice(now);
-            self.windows[hunt as usize].head += now.len() as u64;
+            self.windows[stream as usize].head += now.len() as u64;
             rest = later;
         }
     }
 
     /// Copies the bytes from `position` on into all of `out`; false when they are not all kept.
     #[inline]
-    pub fn read(&self, hunt: u32, position: u64, out: &mut [u8]) -> bool {
-        let Some(window) = self.windows.get(hunt as usize) else {
+    pub fn read(&self, stream: u32, position: u64, out: &mut [u8]) -> bool {
+        let Some(window) = self.windows.get(stream as usize) else {
             return false;
         };
         if position < window.first || position + out.len() as u64 > window.head {
@@ -106,7 +106,7 @@ impl Logs {
         let mut position = position;
         let mut rest = out;
         while !rest.is_empty() {
-            let (base, room) = self.locate(hunt, position);
+            let (base, room) = self.locate(stream, position);
             let (now, later) = rest.split_at_mut(rest.len().min(room));
             now.copy_from_slice(&self.bytes[base..base + now.len()]);
             position += now.len() as u64;
@@ -116,47 +116,47 @@ impl Logs {
     }
 
     /// Index of the byte at `position` and bytes from there to the end of its block.
-    fn locate(&self, hunt: u32, position: u64) -> (usize, usize) {
+    fn locate(&self, stream: u32, position: u64) -> (usize, usize) {
         // A remainder of 4096 fits a usize.
         let offset = usize::try_from(position % BLOCK).unwrap_or(0);
-        let place = self.places[self.place(hunt, position / BLOCK)];
+        let place = self.places[self.place(stream, position / BLOCK)];
         (place as usize * BLOCK_BYTES + offset, BLOCK_BYTES - offset)
     }
 
-    fn owns(&self, hunt: u32, number: u64) -> bool {
-        let block = self.places[self.place(hunt, number)];
-        self.owners[block as usize] == (hunt, number)
+    fn owns(&self, stream: u32, number: u64) -> bool {
+        let block = self.places[self.place(stream, number)];
+        self.owners[block as usize] == (stream, number)
     }
 
-    fn place(&self, hunt: u32, number: u64) -> usize {
+    fn place(&self, stream: u32, number: u64) -> usize {
         // A remainder of a usize fits a usize.
         let index = usize::try_from(number % self.window_blocks as u64).unwrap_or(0);
-        hunt as usize * self.window_blocks + index
+        stream as usize * self.window_blocks + index
     }
 
-    /// Takes the oldest block of all for block `number` of `hunt`; passes over blocks from `start`
+    /// Takes the oldest block of all for block `number` of `stream`; passes over blocks from `start`
     /// on, which hold the beginning of the frame that is being appended.
-    fn open_block(&mut self, hunt: u32, number: u64, start: u64) {
+    fn open_block(&mut self, stream: u32, number: u64, start: u64) {
         for _ in 0..self.owners.len() {
             let (owner, held) = self.owners[self.next];
-            if owner != hunt || held < start {
+            if owner != stream || held < start {
                 break;
             }
             self.next = (self.next + 1) % self.owners.len();
         }
         let block = self.next;
         self.next = (self.next + 1) % self.owners.len();
-        let (owner, evicted) = std::mem::replace(&mut self.owners[block], (hunt, number));
+        let (owner, evicted) = std::mem::replace(&mut self.owners[block], (stream, number));
         if owner == NOBODY {
             self.used += 1;
         } else {
             let window = &mut self.windows[owner as usize];
             window.first = window.first.max((evicted + 1) * BLOCK).min(window.head);
         }
-        let place = self.place(hunt, number);
+        let place = self.place(stream, number);
         self.places[place] = u32::try_from(block).unwrap_or(NOBODY);
         let oldest = (number + 1).saturating_sub(self.window_blocks as u64) * BLOCK;
-        let window = &mut self.windows[hunt as usize];
+        let window = &mut self.windows[stream as usize];
         window.first = window.first.max(oldest);
     }
 }
@@ -176,10 +176,10 @@ mod tests {
             let region = Box::leak(vec![0; 5 * BLOCK_BYTES].into_boxed_slice());
             let mut logs = Logs::new(region, 3, 3 * BLOCK_BYTES);
             let mut model = vec![Vec::<u8>::new(); 3];
-            for (n, (hunt, length)) in frames.into_iter().enumerate() {
+            for (n, (stream, length)) in frames.into_iter().enumerate() {
                 let frame: Vec<u8> = (0..length).map(|i| (n * 31 + i) as u8).collect();
-                logs.append(hunt, &frame);
-                model[hunt as usize].extend_from_slice(&frame);
+                logs.append(stream, &frame);
+                model[stream as usize].extend_from_slice(&frame);
                 for (slot, written) in (0..).zip(&model) {
                     let (first, head) = (logs.first(slot), logs.head(slot));
                     prop_assert_eq!(head, written.len() as u64);
@@ -189,7 +189,7 @@ mod tests {
                     prop_assert!(first == 0 || !logs.read(slot, first - 1, &mut [0]));
                     prop_assert!(!logs.read(slot, head, &mut [0]));
                 }
-                let kept = logs.head(hunt) - logs.first(hunt);
+                let kept = logs.head(stream) - logs.first(stream);
                 prop_assert!(kept as usize >= length.min(BLOCK_BYTES));
             }
         }

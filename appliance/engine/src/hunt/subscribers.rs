@@ -1,6 +1,6 @@
 //! Who subscribed to what: one record a subscription, on two lists.
 //!
-//! A hunt lists its subscriptions sorted by the connection's slot, so that a walk touches connection
+//! A stream lists its subscriptions sorted by the connection's slot, so that a walk touches connection
 //! records in memory order. A connection lists its own through the records (`next`). A record is a
 //! cursor: the log position up to which the player's stream has been filled.
 //!
@@ -8,6 +8,7 @@
 //! all records is taken at start, the memory behind it as they come into use.
 
 use crate::hunt::Hunts;
+use crate::hunt::encode::Variant;
 use crate::memory::slab::NONE;
 use crate::units::ConnId;
 
@@ -16,14 +17,14 @@ use crate::units::ConnId;
 pub struct Subscription {
     /// The player's connection.
     pub conn: ConnId,
-    /// Slot of the hunt; `NONE` when the record is free.
-    pub hunt: u32,
+    /// The stream it takes; `NONE` when the record is free.
+    pub stream: u32,
     /// Next subscription of the same connection, or next free record; `NONE` for the last.
     pub next: u32,
     /// Log position of the first byte not yet placed into the player's stream.
     pub cursor: u64,
-    /// Offset of the last event placed.
-    pub offset: u64,
+    /// [`Hunt::seen`](crate::hunt::Hunt::seen) up to the last event placed.
+    pub seen: u64,
 }
 
 // Two in a cache line (docs/memory.md).
@@ -64,7 +65,7 @@ impl Subscriptions {
     #[inline]
     pub fn at(&mut self, index: u32) -> Option<&mut Subscription> {
         let record = self.records.get_mut(index as usize)?;
-        (record.hunt != NONE).then_some(record)
+        (record.stream != NONE).then_some(record)
     }
 
     /// The slot of the connection that record `index` is of.
@@ -95,7 +96,7 @@ impl Subscriptions {
     fn remove(&mut self, index: u32) {
         let free = self.free;
         if let Some(record) = self.at(index) {
-            record.hunt = NONE;
+            record.stream = NONE;
             record.next = free;
             self.free = index;
             self.count -= 1;
@@ -104,26 +105,36 @@ impl Subscriptions {
 }
 
 impl Hunts {
-    /// Subscribes `conn` to the hunt in `slot` from its log's end on. `first` is the head of the
-    /// connection's list and is updated. Answers false when no record is free.
-    pub fn subscribe(&mut self, slot: u32, conn: ConnId, first: &mut u32) -> bool {
-        let hunt = &mut self.hunts[slot as usize];
+    /// Subscribes `conn` to `variant` of the hunt in `slot`, from its log's end on. `first` is the head of
+    /// the connection's list and is updated. Answers false when no record or no stream is free.
+    pub fn subscribe(
+        &mut self,
+        slot: u32,
+        conn: ConnId,
+        variant: Variant,
+        first: &mut u32,
+    ) -> bool {
+        let Some(stream) = self.open_stream(slot, variant) else {
+            return false;
+        };
         let record = Subscription {
             conn,
-            hunt: slot,
+            stream,
             next: *first,
-            cursor: self.logs.head(slot),
-            offset: hunt.top,
+            cursor: self.logs.head(stream),
+            seen: self.hunts[slot as usize].seen,
         };
         let subscriptions = &mut self.subscriptions;
         let Some(index) = subscriptions.insert(record) else {
+            self.close_stream_if_empty(stream);
             return false;
         };
         *first = index;
         let before = |&other: &u32| subscriptions.slot_of(other) < conn.slot;
-        let place = hunt.subscribers.partition_point(before);
-        hunt.subscribers.insert(place, index);
-        self.walks.on_insert(slot, place);
+        let subscribers = &mut self.streams[stream as usize].subscribers;
+        let place = subscribers.partition_point(before);
+        subscribers.insert(place, index);
+        self.walks.on_insert(stream, place);
         true
     }
 
@@ -131,8 +142,8 @@ impl Hunts {
     pub fn subscription(&mut self, slot: u32, first: u32) -> Option<u32> {
         let mut index = first;
         while index != NONE {
-            let record = self.subscriptions.at(index)?;
-            if record.hunt == slot {
+            let record = *self.subscriptions.at(index)?;
+            if self.hunt_of(record.stream) == slot {
                 return Some(index);
             }
             index = record.next;
@@ -149,7 +160,7 @@ impl Hunts {
             let Some(record) = self.subscriptions.at(index).copied() else {
                 return false;
             };
-            if record.hunt == slot {
+            if self.hunt_of(record.stream) == slot {
                 match self.subscriptions.at(before) {
                     Some(previous) => previous.next = record.next,
                     None => *first = record.next,
@@ -177,30 +188,28 @@ impl Hunts {
     fn leave(&mut self, index: u32, record: &Subscription) {
         let Hunts {
             subscriptions,
-            hunts,
+            streams,
             walks,
             ..
         } = self;
-        let hunt = &mut hunts[record.hunt as usize];
+        let subscribers = &mut streams[record.stream as usize].subscribers;
         let before = |&other: &u32| subscriptions.slot_of(other) < record.conn.slot;
-        let start = hunt.subscribers.partition_point(before);
-        if let Some(found) = hunt.subscribers[start..]
+        let start = subscribers.partition_point(before);
+        if let Some(found) = subscribers[start..]
             .iter()
             .position(|&other| other == index)
         {
-            hunt.subscribers.remove(start + found);
-            walks.on_remove(record.hunt, start + found);
+            subscribers.remove(start + found);
+            walks.on_remove(record.stream, start + found);
         }
-        let empty = hunt.subscribers.is_empty();
         subscriptions.remove(index);
-        if empty {
-            self.close(record.hunt);
-        }
+        self.close_stream_if_empty(record.stream);
     }
 
-    /// The `index`th subscription of the hunt in `slot`, in slot order.
+    /// The `index`th subscription of `stream`, in slot order.
     #[inline]
-    pub fn subscriber(&self, slot: u32, index: usize) -> Option<u32> {
-        self.hunts[slot as usize].subscribers.get(index).copied()
+    pub fn subscriber(&self, stream: u32, index: usize) -> Option<u32> {
+        let stream = &self.streams[stream as usize];
+        stream.subscribers.get(index).copied()
     }
 }

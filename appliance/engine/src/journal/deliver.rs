@@ -106,17 +106,16 @@ impl Delivery {
                 hunt: number,
                 offset,
                 stamp_us,
-                frame,
+                publication,
             } => {
                 let hunt = road.hunts.get_mut(*number);
-                hunt.told = *offset;
-                let frame = &draft.frames[frame.clone()];
                 let (offset, stamp_us) = (*offset, *stamp_us);
+                hunt.told = hunt.told.max(offset);
                 self.set(&Record::Event(Event {
                     hunt: *number,
-                    offset,
                     stamp_us,
-                    frame,
+                    publication: &draft.publications[publication.clone()],
+                    deflated: &[],
                 }));
                 let answer = Published {
                     token: step.token,

@@ -1,12 +1,12 @@
 //! One turn's submissions in order: the batch they make, and the answers they will get.
 //!
-//! Ordering happens here, once: an event gets its offset, its frame and its place among the answers.
+//! Ordering happens here, once: an event gets its offset and its place among the answers.
 //! Nothing is told to anybody until the batch is committed. Bounded by [`SUBMISSIONS_MAX`],
 //! [`READS_MAX`] and [`BYTES_MAX`]; what is over them waits in the submit rings.
 
 use std::ops::Range;
 
-use crate::hunt::encode;
+use crate::hunt::publication::Publication;
 use crate::journal::hunts::{Hunts, Purpose};
 use crate::journal::keys::{KEEP, KEY_BYTES_MAX, Keys};
 use crate::journal::pages::Query;
@@ -26,7 +26,7 @@ const SUBMISSIONS_MAX: usize = 256;
 /// spreads a recovery storm over more syncs, larger delays events in it.
 const READS_MAX: usize = 32;
 
-/// Bytes of frames after which a batch is full.
+/// Bytes of publications after which a batch is full.
 const BYTES_MAX: usize = 1 << 20;
 
 /// What is to be told after the commit, and to whom.
@@ -42,12 +42,12 @@ pub(super) struct Step {
 /// See [`Step`].
 #[derive(Debug, Clone)]
 pub(super) enum What {
-    /// An event of the batch; its frame lies in [`Draft::frames`].
+    /// An event of the batch; its publication lies in [`Draft::publications`].
     Event {
         hunt: HuntNumber,
         offset: u64,
         stamp_us: u64,
-        frame: Range<usize>,
+        publication: Range<usize>,
     },
     /// An event of this batch or an earlier one, published again.
     Repeat { hunt: HuntNumber, offset: u64 },
@@ -77,7 +77,7 @@ pub(super) struct Order<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) steps: Vec<Step>,
-    pub(super) frames: Vec<u8>,
+    pub(super) publications: Vec<u8>,
     pub(super) batch: Batch,
     /// Hunts with an event in the batch.
     pub(super) touched: Vec<HuntNumber>,
@@ -92,7 +92,7 @@ impl Draft {
     /// Starts over.
     pub(super) fn clear(&mut self) {
         self.steps.clear();
-        self.frames.clear();
+        self.publications.clear();
         self.batch.clear();
         self.touched.clear();
         (self.keys, self.keys_forgotten, self.reads) = (0, 0, 0);
@@ -102,7 +102,7 @@ impl Draft {
     pub(super) fn is_full(&self) -> bool {
         self.steps.len() >= SUBMISSIONS_MAX
             || self.reads >= READS_MAX
-            || self.frames.len() >= BYTES_MAX
+            || self.publications.len() >= BYTES_MAX
     }
 
     /// Gives a submission its place.
@@ -142,58 +142,71 @@ impl Draft {
         if !order.healthy {
             return Err(Refusal::Unavailable);
         }
-        let offset = self.append(hunt, publish, order);
+        let offset = match publish.skip_history {
+            true => 0,
+            false => self.advance(hunt, order),
+        };
         if !key.is_empty() {
             self.keys_forgotten += order.keys.insert(hunt, key, offset, order.now + KEEP);
             self.keys += 1;
         }
-        let start = self.frames.len();
+        let start = self.publications.len();
         let Publish {
-            data,
-            tags,
-            info,
-            stamp_us,
-            ..
+            data, info, tags, ..
         } = *publish;
-        encode::push_frame(&mut self.frames, publish.hunt, data, offset, info, tags);
+        Publication {
+            data,
+            info,
+            offset,
+            tags,
+        }
+        .append(&mut self.publications);
+        let publication = start..self.publications.len();
+        if offset != 0 {
+            self.keep(hunt, publish, publication.clone(), order);
+        }
         Ok(What::Event {
             hunt,
             offset,
-            stamp_us,
-            frame: start..self.frames.len(),
+            stamp_us: publish.stamp_us,
+            publication,
         })
     }
 
-    /// Gives the event its offset and puts it into the batch.
-    fn append(&mut self, number: HuntNumber, publish: &Publish<'_>, order: &mut Order<'_>) -> u64 {
-        let (key, offset) = order.hunts.advance(number);
-        let hunt = order.hunts.get_mut(number);
-        if hunt.rule.keeps() {
-            let Publish {
-                data,
-                tags,
-                info,
-                idempotency_key,
-                ..
-            } = *publish;
-            let record = EventRecord {
-                wall_ms: order.wall_ms,
-                idempotency_key,
-                data,
-                tags,
-                info,
-            };
-            self.batch.event(key, offset, |out| emit(&record, out));
-            if hunt.first == offset {
-                hunt.first_wall_ms = Some(order.wall_ms);
-            }
-        } else if hunt.first == offset {
-            hunt.first = offset + 1;
-        }
-        if !std::mem::replace(&mut hunt.dirty, true) {
+    /// Gives an event of the hunt its offset.
+    fn advance(&mut self, number: HuntNumber, order: &mut Order<'_>) -> u64 {
+        let offset = order.hunts.advance(number);
+        if !std::mem::replace(&mut order.hunts.get_mut(number).dirty, true) {
             self.touched.push(number);
         }
         offset
+    }
+
+    /// Puts an event that has its offset into the batch, if its hunt keeps any.
+    fn keep(
+        &mut self,
+        number: HuntNumber,
+        publish: &Publish<'_>,
+        publication: Range<usize>,
+        order: &mut Order<'_>,
+    ) {
+        let hunt = order.hunts.get_mut(number);
+        let offset = hunt.top;
+        let Some(key) = hunt.key.filter(|_| hunt.rule.keeps()) else {
+            if hunt.first == offset {
+                hunt.first = offset + 1;
+            }
+            return;
+        };
+        let record = EventRecord {
+            wall_ms: order.wall_ms,
+            idempotency_key: publish.idempotency_key,
+            publication: &self.publications[publication],
+        };
+        self.batch.event(key, offset, |out| emit(&record, out));
+        if hunt.first == offset {
+            hunt.first_wall_ms = Some(order.wall_ms);
+        }
     }
 
     fn subscribe(&mut self, ask: &Subscribe<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {

@@ -155,14 +155,14 @@ impl Hunts {
     }
 
     /// Gives `number` its next offset, and a key if it has none.
-    pub(super) fn advance(&mut self, number: HuntNumber) -> (HuntKey, u64) {
+    pub(super) fn advance(&mut self, number: HuntNumber) -> u64 {
         let hunt = &mut self.hunts[number as usize];
-        let key = *hunt.key.get_or_insert_with(|| {
+        hunt.key.get_or_insert_with(|| {
             self.next_key += 1;
             self.next_key - 1
         });
         hunt.top += 1;
-        (key, hunt.top)
+        hunt.top
     }
 
     /// Takes back the offsets that were given out and not committed.
@@ -246,7 +246,7 @@ mod tests {
         };
         hunts.load("d", &row, rule(), false);
         assert_eq!(hunts.count(), 3);
-        assert_eq!(hunts.advance(0), (10, 1));
-        assert_eq!(hunts.advance(2), (9, 5));
+        assert_eq!((hunts.advance(0), hunts.get(0).key), (1, Some(10)));
+        assert_eq!((hunts.advance(2), hunts.get(2).key), (5, Some(9)));
     }
 }

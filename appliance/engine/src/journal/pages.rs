@@ -1,13 +1,13 @@
-//! What a returning player missed, and pages of history, read from the store as JSON publications.
+//! What a returning player missed, and pages of history, read from the store as lists of publications.
 //!
 //! Bounded by [`PAGE_EVENTS_MAX`] and [`PAGE_BYTES_MAX`]: past them a recovery is "not recovered" and
 //! a history page ends. The last recovery is remembered, because players who lost their connection
 //! together ask for the same events together.
 
-use crate::hunt::encode;
 use crate::journal::hunts::Hunt;
 use crate::journal::record::{EventRecord, parse};
 use crate::journal::store::{Direction, Store, StoreError};
+use crate::protobuf;
 use crate::ring::broadcast::{HuntNumber, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 
 /// What a history request asks.
@@ -39,7 +39,7 @@ struct Recovery {
 
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// Publications joined by commas.
+    /// A list of publications.
     page: Vec<u8>,
     last: Option<(Recovery, bool)>,
 }
@@ -118,7 +118,7 @@ impl Pages {
                 let Some(record) = record.filter(|r| hunt.rule.is_fresh(r.wall_ms, wall_ms)) else {
                     return false;
                 };
-                let taken = offset == next && append(page, offset, &record);
+                let taken = offset == next && append(page, &record);
                 next += u64::from(taken);
                 taken
             },
@@ -151,7 +151,7 @@ impl Pages {
         };
         let mut count = 0;
         let page = &mut self.page;
-        store.read(key, offsets, direction, &mut |offset, bytes| {
+        store.read(key, offsets, direction, &mut |_, bytes| {
             let Some(record) = parse::<EventRecord<'_>>(bytes) else {
                 return true;
             };
@@ -160,18 +160,15 @@ impl Pages {
                 return direction == Direction::Forward;
             }
             count += 1;
-            append(page, offset, &record) && count < query.limit
+            append(page, &record) && count < query.limit
         })
     }
 }
 
 /// Appends a publication; false, with the page as it was, when it does not fit.
-fn append(page: &mut Vec<u8>, offset: u64, record: &EventRecord<'_>) -> bool {
+fn append(page: &mut Vec<u8>, record: &EventRecord<'_>) -> bool {
     let before = page.len();
-    if before > 0 {
-        page.push(b',');
-    }
-    encode::publication(page, record.data, offset, record.info, record.tags);
+    protobuf::append_delimited(page, record.publication);
     if page.len() > PAGE_BYTES_MAX {
         page.truncate(before);
         return false;

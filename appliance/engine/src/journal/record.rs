@@ -2,14 +2,15 @@
 //! that a stranger's bytes are an error and never a panic. A change here needs a new
 //! [`FORMAT_VERSION`]; the store refuses versions it does not know.
 //!
-//! An event is kept in parts, not as a frame: each encoding of the client protocol is made from it.
+//! An event is kept as its publication, not as a frame: each encoding of the client protocol is made from
+//! that.
 
 use serde::{Deserialize, Serialize};
 
 use crate::journal::store::HuntKey;
 
 /// Version of these records and of the store's keys.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// An event as kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,15 +19,9 @@ pub(super) struct EventRecord<'a> {
     pub(super) wall_ms: u64,
     /// The publisher's key, or empty: a repeat is noticed after a restart too.
     pub(super) idempotency_key: &'a str,
-    /// Payload, JSON.
+    /// The publication (`hunt::publication`).
     #[serde(with = "serde_bytes")]
-    pub(super) data: &'a [u8],
-    /// Tags, JSON or empty.
-    #[serde(with = "serde_bytes")]
-    pub(super) tags: &'a [u8],
-    /// Publisher, JSON or empty.
-    #[serde(with = "serde_bytes")]
-    pub(super) info: &'a [u8],
+    pub(super) publication: &'a [u8],
 }
 
 /// A hunt's row.
@@ -88,9 +83,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_it_wrote(wall_ms: u64, key in ".*", data: Vec<u8>, tags: Vec<u8>, info: Vec<u8>) {
+        fn reads_what_it_wrote(wall_ms: u64, key in ".*", publication: Vec<u8>) {
             let record =
-                EventRecord { wall_ms, idempotency_key: &key, data: &data, tags: &tags, info: &info };
+                EventRecord { wall_ms, idempotency_key: &key, publication: &publication };
             let mut bytes = b"x".to_vec();
             emit(&record, &mut bytes);
             prop_assert_eq!(parse::<EventRecord<'_>>(&bytes[1..]), Some(record));

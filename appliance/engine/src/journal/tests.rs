@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory_store::MemoryStore;
 use super::*;
+use crate::hunt::publication::Publication;
+use crate::protobuf;
 use crate::ring::broadcast::{RECORD_BYTES_MAX, Record};
 use crate::ring::bytes::ring;
 use crate::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Subscribe};
@@ -20,7 +22,7 @@ enum Got {
     Event {
         hunt: u32,
         offset: u64,
-        frame: String,
+        publication: String,
     },
     Published {
         token: u64,
@@ -223,14 +225,13 @@ impl Rig {
 }
 
 fn owned(bytes: &[u8]) -> Got {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     match postcard::from_bytes(bytes).unwrap() {
         Record::Event(e) => {
-            let start = e.frame.iter().position(|byte| *byte == b'{').unwrap();
+            let publication = Publication::parse(e.publication).unwrap();
             Got::Event {
                 hunt: e.hunt,
-                offset: e.offset,
-                frame: text(&e.frame[start..]),
+                offset: publication.offset,
+                publication: json(e.publication),
             }
         }
         Record::Published(p) => Got::Published {
@@ -244,16 +245,31 @@ fn owned(bytes: &[u8]) -> Got {
             top: s.top,
             recovered: s.recovered,
             epoch: s.epoch.to_owned(),
-            page: text(s.publications),
+            page: page(s.publications),
         },
         Record::History(h) => Got::History {
             token: h.token,
             top: h.top,
             epoch: h.epoch.to_owned(),
-            page: text(h.publications),
+            page: page(h.publications),
         },
         Record::Refused { token, refusal } => Got::Refused { token, refusal },
     }
+}
+
+/// A publication as JSON.
+fn json(publication: &[u8]) -> String {
+    let mut out = Vec::new();
+    Publication::parse(publication)
+        .unwrap()
+        .append_json(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// A list of publications as JSON objects joined by commas.
+fn page(list: &[u8]) -> String {
+    let objects: Vec<String> = protobuf::delimited(list).map(json).collect();
+    objects.join(",")
 }
 
 /// Offsets of the events among `got`.

@@ -24,7 +24,7 @@ pub type HuntNumber = u32;
 /// One record of the broadcast ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record<'a> {
-    /// An event that is durable: a complete WebSocket frame, ready to send.
+    /// An event that is as durable as configured.
     #[serde(borrow)]
     Event(Event<'a>),
     /// Answer to a publish.
@@ -63,13 +63,14 @@ pub enum Refusal {
 pub struct Event<'a> {
     /// The hunt it belongs to.
     pub hunt: HuntNumber,
-    /// Its number in the hunt.
-    pub offset: u64,
     /// `stamp_us` of the publish, for the publish-to-wire latency.
     pub stamp_us: u64,
-    /// Server-to-client WebSocket text frame with the JSON push.
+    /// The publication (`hunt::publication`).
     #[serde(with = "serde_bytes")]
-    pub frame: &'a [u8],
+    pub publication: &'a [u8],
+    /// Its payload deflated (`ws::deflate`), or empty.
+    #[serde(with = "serde_bytes")]
+    pub deflated: &'a [u8],
 }
 
 /// See [`Record::Published`].
@@ -77,7 +78,7 @@ pub struct Event<'a> {
 pub struct Published<'a> {
     /// Token of the submission.
     pub token: u64,
-    /// Offset of the event.
+    /// Offset of the event; 0 when it went into no history.
     pub offset: u64,
     /// Epoch of the hunt.
     pub epoch: &'a str,
@@ -98,7 +99,7 @@ pub struct Subscribed<'a> {
     pub top: u64,
     /// Whether `recover` was asked and `publications` closes the gap up to `top`.
     pub recovered: bool,
-    /// The missed events, oldest first: JSON publication objects joined by commas, no brackets.
+    /// The missed events, oldest first: a list of publications (`hunt::publication`).
     #[serde(with = "serde_bytes")]
     pub publications: &'a [u8],
 }
@@ -112,7 +113,7 @@ pub struct HistoryPage<'a> {
     pub epoch: &'a str,
     /// Offset of the hunt's last event.
     pub top: u64,
-    /// JSON publication objects joined by commas, no brackets.
+    /// A list of publications (`hunt::publication`).
     #[serde(with = "serde_bytes")]
     pub publications: &'a [u8],
 }

@@ -38,15 +38,17 @@ pub struct Publish<'a> {
     /// The payload: one valid, compact JSON value of at most [`EVENT_BYTES_MAX`] bytes.
     #[serde(with = "serde_bytes")]
     pub data: &'a [u8],
-    /// JSON object of string tags, or empty.
+    /// Tags (`hunt::publication::append_tag`), or empty.
     #[serde(with = "serde_bytes")]
     pub tags: &'a [u8],
-    /// JSON `ClientInfo` of the publishing player, or empty when a backend published.
+    /// The publishing player (`hunt::publication::ClientInfo`), or empty when a backend published.
     #[serde(with = "serde_bytes")]
     pub info: &'a [u8],
     /// A repeat of the same non-empty key on the same hunt within five minutes appends nothing and
     /// is answered with the first one's position.
     pub idempotency_key: &'a str,
+    /// Goes to those who are there and into no history; the event gets no offset.
+    pub skip_history: bool,
     /// When the publish reached us, in microseconds of the caller's monotonic clock.
     pub stamp_us: u64,
 }

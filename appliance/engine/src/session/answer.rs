@@ -1,5 +1,6 @@
 //! The journal's answers to commands that waited for it.
 
+use crate::hunt::encode::Variant;
 use crate::memory::chunk::CHUNK_BYTES;
 use crate::metrics::catalog::Metric;
 use crate::ring::broadcast::{self, Record, Refusal};
@@ -138,7 +139,10 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
-        if !road.hunts.subscribe(slot, id, &mut player.subscriptions) {
+        if !road
+            .hunts
+            .subscribe(slot, id, Variant::PLAIN, &mut player.subscriptions)
+        {
             self.forget_subscription(id);
             road.hunts.close_if_empty(slot);
             return self.refuse(road, id, number, Error::LimitExceeded);

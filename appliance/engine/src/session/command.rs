@@ -1,5 +1,6 @@
 //! Commands of the client protocol, one after another, in the order they came.
 
+use crate::hunt::publication::ClientInfo;
 use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
 use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
@@ -346,7 +347,13 @@ impl Sessions {
         if let Some(player) = self.player(id) {
             let mut buffer = [0; ClientId::TEXT_BYTES];
             let client = client.text(&mut buffer);
-            json::client_info(&mut info, player.user(), client, player.info());
+            let who = ClientInfo {
+                user: player.user(),
+                client,
+                conn_info: player.info(),
+                chan_info: &[],
+            };
+            who.append(&mut info);
         }
         let submission = Submission::Publish(submit::Publish {
             token,
@@ -355,6 +362,7 @@ impl Sessions {
             tags: &[],
             info: &info,
             idempotency_key: "",
+            skip_history: false,
             stamp_us: road.now.0,
         });
         let submitted = road.submit.submit(&submission);

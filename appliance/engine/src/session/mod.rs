@@ -44,7 +44,7 @@ use crate::timer::Wheel;
 use crate::units::{ConnId, Micros};
 use crate::ws::{close, frame};
 
-/// [`crate::tcp::Source`] tag of a player's private chain; every other tag is a hunt's slot.
+/// [`crate::tcp::Source`] tag of a player's private chain; every other tag is a stream's slot.
 pub const PRIVATE: u32 = NONE;
 
 /// Time a closing connection has to take its last bytes and end.

@@ -40,8 +40,9 @@ impl Sessions {
             let Some(subscription) = road.hunts.subscriptions.at(index) else {
                 return;
             };
-            let (hunt, next) = (subscription.hunt, subscription.next);
-            if subscription.cursor != road.hunts.logs.head(hunt) && !self.place_run(road, id, index)
+            let (stream, next) = (subscription.stream, subscription.next);
+            if subscription.cursor != road.hunts.logs.head(stream)
+                && !self.place_run(road, id, index)
             {
                 return self.judge_lag(road, id);
             }
@@ -97,9 +98,9 @@ impl Sessions {
     /// Whether any hunt's log holds bytes beyond the player's cursor.
     fn has_news(road: &mut Road<'_>, mut index: u32) -> bool {
         while let Some(subscription) = road.hunts.subscriptions.at(index) {
-            let (hunt, cursor) = (subscription.hunt, subscription.cursor);
+            let (stream, cursor) = (subscription.stream, subscription.cursor);
             index = subscription.next;
-            if cursor != road.hunts.logs.head(hunt) {
+            if cursor != road.hunts.logs.head(stream) {
                 return true;
             }
         }
@@ -130,33 +131,34 @@ impl Sessions {
         let Some(subscription) = road.hunts.subscriptions.at(index).copied() else {
             return false;
         };
-        let head = road.hunts.logs.head(subscription.hunt);
+        let head = road.hunts.logs.head(subscription.stream);
         let Ok(run) = u32::try_from(head - subscription.cursor) else {
             return false;
         };
         let source = Source {
-            tag: subscription.hunt,
+            tag: subscription.stream,
             position: subscription.cursor,
         };
-        if subscription.cursor < road.hunts.logs.first(subscription.hunt)
+        if subscription.cursor < road.hunts.logs.first(subscription.stream)
             || !road.tcp.place(id, source, run)
         {
             return false;
         }
-        let top = road.hunts.hunt(subscription.hunt).top;
+        let hunt = road.hunts.hunt_of(subscription.stream);
+        let seen = road.hunts.hunt(hunt).seen;
         self.counters
-            .add(Metric::HuntDeliveries, top - subscription.offset);
-        self.record_latency(road, subscription.hunt, subscription.offset, top);
+            .add(Metric::HuntDeliveries, seen - subscription.seen);
+        self.record_latency(road, hunt, subscription.seen, seen);
         if let Some(subscription) = road.hunts.subscriptions.at(index) {
             subscription.cursor = head;
-            subscription.offset = top;
+            subscription.seen = seen;
         }
         true
     }
 
-    fn record_latency(&mut self, road: &Road<'_>, hunt: u32, after: u64, top: u64) {
-        for offset in after + 1..=top {
-            let stamp = road.hunts.stamp(hunt, offset);
+    fn record_latency(&mut self, road: &Road<'_>, hunt: u32, after: u64, seen: u64) {
+        for nth in after + 1..=seen {
+            let stamp = road.hunts.stamp(hunt, nth);
             self.latency.record(road.now.since(stamp), 1);
         }
     }
@@ -171,8 +173,8 @@ impl Sessions {
         let mut index = player.subscriptions;
         let mut lost = false;
         while let Some(subscription) = road.hunts.subscriptions.at(index).copied() {
-            lag += road.hunts.logs.head(subscription.hunt) - subscription.cursor;
-            lost |= subscription.cursor < road.hunts.logs.first(subscription.hunt);
+            lag += road.hunts.logs.head(subscription.stream) - subscription.cursor;
+            lost |= subscription.cursor < road.hunts.logs.first(subscription.stream);
             index = subscription.next;
         }
         if lost || lag > lag_bytes_max {

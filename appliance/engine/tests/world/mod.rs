@@ -258,7 +258,7 @@ impl World {
                 recorder,
                 3,
             ),
-            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, setup.players_max * 4),
+            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, 16, setup.players_max * 4),
             submit: Submit::new(submit_in),
             broadcast: broadcast_out,
             mailbox,

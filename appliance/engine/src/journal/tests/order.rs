@@ -18,7 +18,7 @@ fn a_publish_is_answered_and_everybody_gets_the_event() {
     let event = Got::Event {
         hunt: 0,
         offset: 1,
-        frame: r#"{"push":{"channel":"h","pub":{"data":{"n":1},"offset":1}}}"#.to_owned(),
+        publication: r#"{"data":{"n":1},"offset":1}"#.to_owned(),
     };
     assert_eq!(rig.take(0), std::slice::from_ref(&event));
     assert_eq!(rig.take(1), [event]);
@@ -153,7 +153,7 @@ fn the_ninth_hunt_does_not_fit() {
 
 #[test]
 fn a_full_sink_stops_everything_and_loses_nothing() {
-    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 2000);
+    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 600);
     for n in 1..=100 {
         rig.publish(CONTROL, n, "h", "12345");
     }
@@ -202,7 +202,7 @@ fn a_full_sink_stops_everything_and_loses_nothing() {
 
 #[test]
 fn while_a_sink_is_full_no_submission_is_taken() {
-    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 2000);
+    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 1000);
     for n in 0..100 {
         rig.publish(CONTROL, n, "h", "12345");
     }
@@ -215,7 +215,7 @@ fn while_a_sink_is_full_no_submission_is_taken() {
 
 #[test]
 fn a_core_that_is_gone_stops_nobody() {
-    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 2000);
+    let mut rig = Rig::with(MemoryStore::default(), config(1000, DAY_MS), 1000);
     drop(rig.sinks.remove(1));
     let mut got = Vec::new();
     for n in 0..200 {

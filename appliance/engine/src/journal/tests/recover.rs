@@ -1,6 +1,7 @@
 //! What a returning player gets, case by case, and pages of history.
 
 use super::*;
+use crate::hunt::publication::{ClientInfo, append_tag};
 use crate::ring::broadcast::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 
 fn rig_with_events(count: u64, history_size: u32) -> Rig {
@@ -106,18 +107,56 @@ fn events_of_the_same_batch_are_recovered_and_later_ones_are_not() {
 #[test]
 fn tags_and_publisher_come_back() {
     let mut rig = Rig::new();
+    let (mut tags, mut info) = (Vec::new(), Vec::new());
+    append_tag(&mut tags, "a", "b");
+    ClientInfo {
+        user: "u",
+        client: "c",
+        ..ClientInfo::default()
+    }
+    .append(&mut info);
     let publish = Publish {
         token: 1,
         hunt: "h",
         data: b"1",
-        tags: br#"{"a":"b"}"#,
-        info: br#"{"user":"u"}"#,
+        tags: &tags,
+        info: &info,
         ..Publish::default()
     };
     rig.submit(0, Submission::Publish(publish));
     rig.run(0);
-    let expected = r#"{"data":1,"info":{"user":"u"},"offset":1,"tags":{"a":"b"}}"#;
+    let expected = r#"{"data":1,"info":{"user":"u","client":"c"},"offset":1,"tags":{"a":"b"}}"#;
     assert_eq!(rig.recover("h", "", 0).2, expected);
+}
+
+/// An event that skips the history reaches those who are there, has no offset, and is not kept.
+#[test]
+fn what_skips_the_history_is_not_kept() {
+    let mut rig = rig_with_events(1, 2);
+    let publish = Publish {
+        token: 7,
+        hunt: "h",
+        data: b"0",
+        skip_history: true,
+        ..Publish::default()
+    };
+    rig.submit(0, Submission::Publish(publish));
+    let got = rig.run(0);
+    assert_eq!(events(&got), [0], "{got:?}");
+    assert!(
+        matches!(
+            got[1],
+            Got::Published {
+                token: 7,
+                offset: 0,
+                ..
+            }
+        ),
+        "{got:?}"
+    );
+    rig.publish(0, 8, "h", "2");
+    assert_eq!(events(&rig.run(0)), [2]);
+    assert_eq!(offsets(&rig.recover("h", "", 0).2), [1, 2]);
 }
 
 #[test]

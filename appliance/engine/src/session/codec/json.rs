@@ -17,7 +17,7 @@ pub use command::{
     Publish, Refresh, Rpc, Send, Since, SubRefresh, Subscribe, Unsubscribe, commands, is_pong,
 };
 pub use reply::{
-    ConnectResult, PING, PING_FRAME, SubscribeResult, client_info, connect_reply, error_reply,
-    history_reply, presence_reply, presence_stats_reply, publish_reply, refresh_reply,
+    ConnectResult, PING, PING_FRAME, SubscribeResult, append_publications, connect_reply,
+    error_reply, history_reply, presence_reply, presence_stats_reply, publish_reply, refresh_reply,
     sub_refresh_reply, subscribe_reply, unsubscribe_push, unsubscribe_reply,
 };

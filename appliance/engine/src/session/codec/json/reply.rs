@@ -1,5 +1,7 @@
 //! From results to JSON.
 
+use crate::hunt::publication::Publication;
+use crate::protobuf;
 use crate::session::codes::{Error, Unsubscribe};
 
 /// The server's ping, an empty reply.
@@ -38,7 +40,7 @@ pub struct SubscribeResult<'a> {
     pub was_recovering: bool,
     /// Whether `publications` is all the client missed.
     pub recovered: bool,
-    /// Publication objects joined by commas, oldest first, without brackets.
+    /// A list of publications (`hunt::publication`), oldest first.
     pub publications: &'a [u8],
 }
 
@@ -68,7 +70,7 @@ pub fn subscribe_reply(out: &mut Vec<u8>, id: u32, result: &SubscribeResult<'_>)
         body.flag("recoverable", result.recoverable);
         body.text("epoch", result.epoch);
         if !result.publications.is_empty() {
-            body.list_always("publications", result.publications);
+            body.publications(result.publications);
         }
         body.flag("recovered", result.recovered);
         body.number("offset", result.offset);
@@ -105,11 +107,11 @@ pub fn presence_stats_reply(out: &mut Vec<u8>, id: u32, client_count: u32, user_
     });
 }
 
-/// Appends the reply to a history; `publications` are objects joined by commas, without brackets,
-/// `offset` is that of the newest event.
+/// Appends the reply to a history; `publications` is a list of them (`hunt::publication`), `offset` that of
+/// the newest event.
 pub fn history_reply(out: &mut Vec<u8>, id: u32, publications: &[u8], epoch: &str, offset: u64) {
     reply(out, id, "history", |body| {
-        body.list_always("publications", publications);
+        body.publications(publications);
         body.text_always("epoch", epoch);
         body.number_always("offset", offset);
     });
@@ -142,16 +144,18 @@ pub fn unsubscribe_push(out: &mut Vec<u8>, channel: &str, why: Unsubscribe) {
     });
 }
 
-/// Appends a `ClientInfo`: who a publishing player is. `conn_info` is JSON or empty.
-pub fn client_info(out: &mut Vec<u8>, user: &str, client: &str, conn_info: &[u8]) {
-    object(out, |info| {
-        info.text_always("user", user);
-        info.text_always("client", client);
-        if !conn_info.is_empty() {
-            info.key("conn_info");
-            info.out.extend_from_slice(conn_info);
+/// Appends a list of publications (`hunt::publication`) as a JSON array.
+pub fn append_publications(out: &mut Vec<u8>, list: &[u8]) {
+    out.push(b'[');
+    for (index, body) in protobuf::delimited(list).enumerate() {
+        if index > 0 {
+            out.push(b',');
         }
-    });
+        let publication = Publication::parse(body);
+        debug_assert!(publication.is_ok(), "publications are written by us");
+        publication.unwrap_or_default().append_json(out);
+    }
+    out.push(b']');
 }
 
 fn expiry(body: &mut Object<'_>, ttl_s: Option<u32>) {
@@ -196,11 +200,9 @@ impl Object<'_> {
         object(self.out, fill);
     }
 
-    fn list_always(&mut self, name: &str, elements: &[u8]) {
-        self.key(name);
-        self.out.push(b'[');
-        self.out.extend_from_slice(elements);
-        self.out.push(b']');
+    fn publications(&mut self, list: &[u8]) {
+        self.key("publications");
+        append_publications(self.out, list);
     }
 
     fn text(&mut self, name: &str, text: &str) {
