@@ -8,6 +8,7 @@ use engine::metrics::counters::Counters;
 use engine::ring::broadcast::{RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
 use engine::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Submission};
+use engine::session::codec::json::append_publications;
 
 use super::*;
 
