@@ -3,7 +3,7 @@
 use crate::memory::chunk::CHUNK_BYTES;
 use crate::metrics::catalog::Metric;
 use crate::ring::broadcast::{self, Record, Refusal};
-use crate::session::codec::json;
+use crate::session::codec::{Message, Reply, SubscribeResult};
 use crate::session::codes::Error;
 use crate::session::command::Subscribed;
 use crate::session::player::Phase;
@@ -37,9 +37,7 @@ impl Sessions {
                 self.on_subscribed(road, &pending, answer);
             }
             (Record::Published(_), Purpose::Publish) => {
-                self.out.clear();
-                json::publish_reply(&mut self.out, pending.command);
-                self.queue_out(road, id);
+                self.reply(road, id, pending.command, Reply::Publish);
             }
             (Record::Refused { refusal, .. }, purpose) => {
                 if matches!(purpose, Purpose::Subscribe { .. }) {
@@ -145,26 +143,23 @@ impl Sessions {
         }
         let hunt = road.hunts.hunt(slot);
         let recovered = done.recover && done.recovered;
-        self.out.clear();
-        json::subscribe_reply(
-            &mut self.out,
-            number,
-            &json::SubscribeResult {
-                recoverable: done.recoverable,
-                positioned: done.recoverable,
-                epoch: if done.recoverable { &hunt.epoch } else { "" },
-                // A recovered player advances from the offset it asked with as it takes the events.
-                offset: match (done.recoverable, recovered) {
-                    (false, _) => 0,
-                    (true, true) => done.offset,
-                    (true, false) => hunt.top,
-                },
-                was_recovering: done.recover,
-                recovered,
-                publications,
+        let result = SubscribeResult {
+            recoverable: done.recoverable,
+            positioned: done.recoverable,
+            epoch: if done.recoverable { &hunt.epoch } else { "" },
+            // A recovered player advances from the offset it asked with as it takes the events.
+            offset: match (done.recoverable, recovered) {
+                (false, _) => 0,
+                (true, true) => done.offset,
+                (true, false) => hunt.top,
             },
-        );
-        self.queue_out(road, id);
+            was_recovering: done.recover,
+            recovered,
+            json_publications: publications,
+            ..SubscribeResult::default()
+        };
+        self.compose(id, &Message::Reply(number, Reply::Subscribe(result)));
+        self.queue_framed(road, id);
     }
 }
 
