@@ -138,14 +138,26 @@ impl Sessions {
             }
             Body::Publish(publish) => self.on_publish(road, id, number, publish),
             Body::Refresh(refresh) => self.on_refresh(road, id, number, &refresh.token),
-            Body::Presence(_)
-            | Body::PresenceStats(_)
-            | Body::History(_)
-            | Body::Rpc(_)
-            | Body::SubRefresh(_) => self.refuse(road, id, number, Error::NotAvailable),
+            Body::Presence(presence) => self.on_unavailable(road, id, number, &presence.channel),
+            Body::PresenceStats(stats) => self.on_unavailable(road, id, number, &stats.channel),
+            Body::History(history) => self.on_unavailable(road, id, number, &history.channel),
+            Body::SubRefresh(refresh) => self.on_unavailable(road, id, number, &refresh.channel),
+            Body::Rpc(_) => self.refuse(road, id, number, Error::NotAvailable),
             Body::Send(_) => self.disconnect(road, id, Disconnect::NotAvailable),
             Body::Ping | Body::Connect(_) => self.disconnect(road, id, Disconnect::BadRequest),
         }
+    }
+
+    /// A command about a hunt that is not supported (docs/protocol.md).
+    fn on_unavailable(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
+        if channel.is_empty() {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
+        let error = match self.rules.channel(channel) {
+            Ok(_) => Error::NotAvailable,
+            Err(error) => name_error(error),
+        };
+        self.refuse(road, id, number, error);
     }
 
     /// Answers a command with an error.
