@@ -10,6 +10,8 @@
 
 use std::path::Path;
 
+use engine::session::codec::Protocol;
+
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
@@ -53,5 +55,13 @@ fn ws_frame() {
 
 #[test]
 fn command() {
-    replay("command", targets::command::run);
+    replay("command", |data| {
+        targets::command::run(Protocol::Json, data)
+    });
+}
+
+#[test]
+fn command_protobuf() {
+    let run = |data: &[u8]| targets::command::run(Protocol::Protobuf, data);
+    replay("command_protobuf", run);
 }

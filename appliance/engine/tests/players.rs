@@ -247,6 +247,185 @@ fn a_malformed_or_unknown_command_closes_only_its_own_connection() {
     assert_nothing_is_held(&mut world);
 }
 
+/// Every rule for what a player may send at all, in the order of docs/protocol.md.
+#[test]
+fn what_breaks_the_protocol_is_closed_with_its_code() {
+    let mut world = World::new();
+    let about = |name: &str| format!(r#"{{"id":9,"{name}":{{}}}}"#);
+    let channels = [
+        "subscribe",
+        "unsubscribe",
+        "publish",
+        "presence",
+        "presence_stats",
+        "history",
+        "sub_refresh",
+    ];
+    let mut cases: Vec<(String, u16)> = channels.iter().map(|name| (about(name), 3501)).collect();
+    for (text, code) in [
+        ("", 3501),
+        ("\n", 3501),
+        ("{}", 3501),
+        (r#"{"id":2,"connect":{}}"#, 3501),
+        (r#"{"id":2,"ping":{}}"#, 3501),
+        (r#"{"rpc":{}}"#, 3501),
+        (r#"{"send":{"data":1}}"#, 3508),
+        (
+            r#"{"id":2,"subscribe":{"channel":"h","delta":"zip"}}"#,
+            3501,
+        ),
+        ("\0", 3501),
+    ] {
+        cases.push((text.to_owned(), code));
+    }
+    for (text, code) in cases {
+        let player = world.connect();
+        assert_eq!(world.ask(player, &text), format!("closed {code}"), "{text}");
+    }
+    let early = world.upgrade();
+    assert_eq!(world.ask(early, "{}"), "closed 3501");
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_and_the_connection_goes_on() {
+    let mut world = World::new();
+    let player = world.connect();
+    let long = "x".repeat(256);
+    for (body, code) in [
+        (r#""subscribe":{"channel":"h","type":1}"#.to_owned(), 108),
+        (r#""subscribe":{"channel":"h","tf":{}}"#.to_owned(), 107),
+        (format!(r#""subscribe":{{"channel":"{long}"}}"#), 107),
+        (r#""subscribe":{"channel":"\u00e4"}"#.to_owned(), 107),
+        (r#""subscribe":{"channel":"$h"}"#.to_owned(), 103),
+        (format!(r#""history":{{"channel":"{long}"}}"#), 107),
+        (r#""presence":{"channel":"none:h"}"#.to_owned(), 102),
+        (r#""publish":{"channel":"h"}"#.to_owned(), 107),
+        (
+            r#""subscribe":{"channel":"h","recover":true,"epoch":"_","flag":2}"#.to_owned(),
+            112,
+        ),
+    ] {
+        let reply = world.ask(player, &format!("{{\"id\":7,{body}}}"));
+        assert!(
+            reply.contains(&format!("\"code\":{code},")),
+            "{body}: {reply}"
+        );
+        assert!(reply.starts_with("{\"id\":7,"), "{reply}");
+    }
+    // Not subscribed is as good as unsubscribed.
+    let reply = world.ask(player, r#"{"id":8,"unsubscribe":{"channel":"h"}}"#);
+    assert_eq!(reply, r#"{"id":8,"unsubscribe":{}}"#);
+}
+
+#[test]
+fn a_player_whose_connect_was_refused_may_say_more_and_is_not_heard() {
+    let mut world = World::new();
+    let player = world.upgrade();
+    // As centrifuge-js does: all in one frame.
+    let reply = world.ask(
+        player,
+        "{\"id\":1,\"connect\":{\"token\":\"old\"}}\n{\"id\":2,\"subscribe\":{\"channel\":\"h\"}}",
+    );
+    assert!(reply.contains("\"code\":109"), "{reply}");
+    let reply = world.ask(player, r#"{"id":3,"connect":{"token":"good"}}"#);
+    assert_eq!(reply, "nothing");
+    world.run(5_000);
+    assert_eq!(world.players[player].closed, Some(3502));
+    assert_nothing_is_held(&mut world);
+}
+
+#[test]
+fn held_commands_end_with_or_without_a_newline() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.journal_works = false;
+    world.send_text(player, "{\"id\":5,\"subscribe\":{\"channel\":\"a\"}}\n");
+    for id in 6..9 {
+        let unsubscribe = format!("{{\"id\":{id},\"unsubscribe\":{{\"channel\":\"b\"}}}}\n");
+        world.send_text(player, &unsubscribe);
+    }
+    world.run(20);
+    world.journal_works = true;
+    world.run(50);
+    let ids: Vec<char> = world.players[player]
+        .inbox
+        .drain(..)
+        .filter_map(|m| m.chars().nth(6))
+        .collect();
+    assert_eq!(ids, ['5', '6', '7', '8']);
+    assert_eq!(world.players[player].closed, None);
+}
+
+/// A pong does not wait for its turn: the journal may take longer than the player has for it.
+#[test]
+fn a_pong_behind_a_slow_command_is_in_time() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.journal_works = false;
+    world.send_text(
+        player,
+        "{\"id\":5,\"subscribe\":{\"channel\":\"a\"}}\n{\"id\":6,\"unsubscribe\":{\"channel\":\"b\"}}",
+    );
+    world.run(40_000);
+    assert!(world.players[player].pings > 0);
+    assert_eq!(world.players[player].closed, None);
+    world.journal_works = true;
+    world.run(50);
+    assert_eq!(world.players[player].inbox.len(), 2);
+}
+
+#[test]
+fn json_may_come_in_binary_frames() {
+    let mut world = World::new();
+    let player = world.upgrade();
+    world.send_frame(player, 0x82, br#"{"id":1,"connect":{}}"#);
+    world.run(20);
+    let reply = world.players[player].inbox.pop_front().unwrap();
+    assert!(reply.contains("\"ping\":25,\"pong\":true"), "{reply}");
+    world.send_frame(player, 0x82, b"\xff");
+    world.run(20);
+    assert_eq!(world.players[player].closed, Some(3501));
+}
+
+#[test]
+fn whoever_asks_is_pinged_by_its_websocket() {
+    let mut world = World::new();
+    let target = "/connection/websocket?cf_ws_frame_ping_pong=true";
+    let players = [world.upgrade_at(target, ""), world.upgrade_at(target, "")];
+    for player in players {
+        world.send_text(player, r#"{"id":1,"connect":{}}"#);
+        world.run(20);
+        let (first, reply) = world.frames(player).remove(0);
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(first == 0x81 && reply.contains("\"client\""), "{reply}");
+        assert!(
+            !reply.contains("ping") && !reply.contains("pong"),
+            "{reply}"
+        );
+        // One that nobody asked for (RFC 6455 5.5.3).
+        world.send_frame(player, 0x8a, b"");
+    }
+    let [good, mute] = players;
+    let mut pings = 0;
+    for _ in 0..80_000 {
+        world.step();
+        for frame in world.frames(good) {
+            assert_eq!(frame, (0x89, Vec::new()));
+            pings += 1;
+            world.send_frame(good, 0x8a, b"");
+        }
+    }
+    assert!(pings >= 3, "{pings}");
+    let frames = world.frames(mute);
+    assert_eq!(frames[0], (0x89, Vec::new()));
+    assert_eq!(
+        (frames[1].0, &frames[1].1[..2]),
+        (0x88, &3012_u16.to_be_bytes()[..])
+    );
+    assert_eq!(world.count(Metric::SessionNoPong), 1);
+}
+
 #[test]
 fn broken_frames_are_closed_with_their_code_and_counted() {
     let mut world = World::new();
@@ -575,11 +754,11 @@ fn every_message_is_echoed_fragmented_ones_as_one() {
         (0x81, b"fragments".to_vec()),
         (0x82, Vec::new()),
     ];
-    assert_eq!(world.echoed(player), expected);
+    assert_eq!(world.frames(player), expected);
     // RFC 6455 5.5.1: the same code back, then TCP is closed by us (7.1.1).
     world.send_frame(player, 0x88, &4000_u16.to_be_bytes());
     world.run(50);
-    assert_eq!(world.echoed(player), [(0x88, vec![0x0f, 0xa0])]);
+    assert_eq!(world.frames(player), [(0x88, vec![0x0f, 0xa0])]);
     assert!(!world.is_open(player));
     world.hang_up(player);
     assert_nothing_is_held(&mut world);
@@ -595,7 +774,7 @@ fn who_breaks_the_rules_on_the_echo_endpoint_is_closed() {
         let player = world.echo();
         world.send_frame(player, first, payload);
         world.run(20);
-        let frames = world.echoed(player);
+        let frames = world.frames(player);
         assert_eq!(frames[0].0, 0x88);
         assert_eq!(frames[0].1[..2], code.to_be_bytes());
         world.hang_up(player);
@@ -620,10 +799,10 @@ fn the_echo_endpoint_has_a_bound_of_its_own() {
         at += world.offer(player, &sent[at..]);
         world.step();
     }
-    assert!(world.echoed(player) == [(0x82, long)]);
+    assert!(world.frames(player) == [(0x82, long)]);
     world.send_bytes(player, &long_header(MOST + 1));
     world.run(20);
-    let frames = world.echoed(player);
+    let frames = world.frames(player);
     assert_eq!(
         (frames[0].0, &frames[0].1[..2]),
         (0x88, &1009_u16.to_be_bytes()[..])
@@ -666,13 +845,13 @@ fn echo_pushes_back_and_cuts_nobody() {
     assert!(chunks_most < 150, "{chunks_most} chunks");
     world.send_frame(other, 0x81, b"meanwhile");
     world.run(20);
-    assert_eq!(world.echoed(other), [(0x81, b"meanwhile".to_vec())]);
+    assert_eq!(world.frames(other), [(0x81, b"meanwhile".to_vec())]);
     world.players[player].reads = true;
     for _ in 0..5_000 {
         at += world.offer(player, &sent[at..]);
         world.step();
     }
-    let echoed = world.echoed(player);
+    let echoed = world.frames(player);
     assert_eq!(echoed.len(), MESSAGES as usize);
     for (n, frame) in echoed.iter().enumerate() {
         assert_eq!(*frame, (0x82, vec![n.to_le_bytes()[0]; 3_000]));
@@ -698,9 +877,9 @@ fn what_waits_for_a_closed_window_probes_it() {
     world.loss_percent = 100;
     world.run(3);
     world.loss_percent = 0;
-    assert_eq!(world.echoed(player).len(), 1);
+    assert_eq!(world.frames(player).len(), 1);
     world.run(2_000);
-    assert_eq!(world.echoed(player), [(0x8a, b"late".to_vec())]);
+    assert_eq!(world.frames(player), [(0x8a, b"late".to_vec())]);
     world.hang_up(player);
     assert_nothing_is_held(&mut world);
 }

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use engine::hunt::publication::append_tag;
+use engine::hunt::publication::{append_list_json, append_tag};
 use engine::ring::submit::EVENT_BYTES_MAX;
-use engine::session::codec::json::append_publications;
 use engine::session::codes::Error;
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -211,7 +210,7 @@ async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
         .history(&request.channel, request.limit, since, request.reverse)
         .await?;
     let mut publications = Vec::new();
-    append_publications(&mut publications, &page.publications);
+    append_list_json(&mut publications, &page.publications);
     Ok(format!(
         r#"{{"publications":{},"offset":{},"epoch":{}}}"#,
         String::from_utf8_lossy(&publications),

@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use engine::hunt::publication::append_list_json;
 use engine::journal::{Config, JournalCore, Retention, Rule};
 use engine::metrics::counters::Counters;
 use engine::ring::broadcast::{RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
 use engine::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Submission};
-use engine::session::codec::json::append_publications;
 
 use super::*;
 
@@ -411,7 +411,7 @@ impl Journal {
                 panic!("no page")
             };
             let mut text = Vec::new();
-            append_publications(&mut text, page.publications);
+            append_list_json(&mut text, page.publications);
             let list: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
             for publication in &list {
                 assert_eq!(

@@ -104,6 +104,20 @@ impl<'a> Publication<'a> {
     }
 }
 
+/// Appends a list of publications as a JSON array.
+pub fn append_list_json(out: &mut Vec<u8>, list: &[u8]) {
+    out.push(b'[');
+    for (index, body) in protobuf::delimited(list).enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let publication = Publication::parse(body);
+        debug_assert!(publication.is_ok(), "publications are written by us");
+        publication.unwrap_or_default().append_json(out);
+    }
+    out.push(b']');
+}
+
 /// Who a player is, for others to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientInfo<'a> {

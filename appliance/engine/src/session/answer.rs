@@ -1,13 +1,13 @@
 //! The journal's answers to commands that waited for it.
 
-use crate::hunt::encode::Variant;
+use crate::hunt::encode::{Variant, channel_id};
 use crate::memory::chunk::CHUNK_BYTES;
 use crate::metrics::catalog::Metric;
 use crate::ring::broadcast::{self, Record, Refusal};
-use crate::session::codec::json;
+use crate::session::codec::{Message, Reply, SubscribeResult};
 use crate::session::codes::Error;
 use crate::session::command::Subscribed;
-use crate::session::player::Phase;
+use crate::session::player::{Flags, Phase};
 use crate::session::{Pending, Purpose, Road, Sessions};
 use crate::units::ConnId;
 
@@ -38,9 +38,7 @@ impl Sessions {
                 self.on_subscribed(road, &pending, answer);
             }
             (Record::Published(_), Purpose::Publish) => {
-                self.out.clear();
-                json::publish_reply(&mut self.out, pending.command);
-                self.queue_out(road, id);
+                self.reply(road, id, pending.command, Reply::Publish);
             }
             (Record::Refused { refusal, .. }, purpose) => {
                 if matches!(purpose, Purpose::Subscribe { .. }) {
@@ -70,6 +68,7 @@ impl Sessions {
             offset,
             recoverable,
             reject_unrecovered,
+            numbered,
         } = pending.purpose
         else {
             return;
@@ -113,6 +112,7 @@ impl Sessions {
             recover,
             offset,
             recovered: answer.recovered,
+            numbered,
         };
         self.enter(road, id, pending.command, slot, done, answer.publications);
     }
@@ -139,9 +139,12 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
+        let variant = Variant::PLAIN
+            .and_if(player.flags.has(Flags::PROTOBUF), Variant::PROTOBUF)
+            .and_if(done.numbered, Variant::NUMBERED);
         if !road
             .hunts
-            .subscribe(slot, id, Variant::PLAIN, &mut player.subscriptions)
+            .subscribe(slot, id, variant, &mut player.subscriptions)
         {
             self.forget_subscription(id);
             road.hunts.close_if_empty(slot);
@@ -149,26 +152,27 @@ impl Sessions {
         }
         let hunt = road.hunts.hunt(slot);
         let recovered = done.recover && done.recovered;
-        self.out.clear();
-        json::subscribe_reply(
-            &mut self.out,
-            number,
-            &json::SubscribeResult {
-                recoverable: done.recoverable,
-                positioned: done.recoverable,
-                epoch: if done.recoverable { &hunt.epoch } else { "" },
-                // A recovered player advances from the offset it asked with as it takes the events.
-                offset: match (done.recoverable, recovered) {
-                    (false, _) => 0,
-                    (true, true) => done.offset,
-                    (true, false) => hunt.top,
-                },
-                was_recovering: done.recover,
-                recovered,
-                publications,
+        let result = SubscribeResult {
+            recoverable: done.recoverable,
+            positioned: done.recoverable,
+            epoch: if done.recoverable { &hunt.epoch } else { "" },
+            // A recovered player advances from the offset it asked with as it takes the events.
+            offset: match (done.recoverable, recovered) {
+                (false, _) => 0,
+                (true, true) => done.offset,
+                (true, false) => hunt.top,
             },
-        );
-        self.queue_out(road, id);
+            was_recovering: done.recover,
+            recovered,
+            publications,
+            id: match variant.has(Variant::NUMBERED) {
+                true => channel_id(hunt.number),
+                false => 0,
+            },
+            ..SubscribeResult::default()
+        };
+        self.compose(id, &Message::Reply(number, Reply::Subscribe(result)));
+        self.queue_framed(road, id);
     }
 }
 

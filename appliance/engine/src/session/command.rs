@@ -4,12 +4,17 @@ use crate::hunt::publication::ClientInfo;
 use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
 use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
-use crate::session::codec::json::{self, Body, Command, Connect, Publish, Subscribe};
+use crate::session::codec::{
+    self, Body, Command, Connect, ConnectResult, NotJson, Publish, Reply, Subscribe,
+};
 use crate::session::codes::{Disconnect, Error};
-use crate::session::player::{Bearer, ClientId, PENDING_MAX, Phase};
+use crate::session::player::{Bearer, ClientId, Flags, PENDING_MAX, Phase};
 use crate::session::rules::{NameError, TokenError};
 use crate::session::{Pending, Purpose, Road, Sessions};
 use crate::units::{ConnId, Micros};
+
+/// `subscribe.flag` bit: the client takes numeric channel ids.
+const FLAG_NUMBERED: u64 = 1;
 
 /// `subscribe.flag` bit: answer error 112 instead of an unrecovered success.
 const FLAG_REJECT_UNRECOVERED: u64 = 2;
@@ -19,49 +24,50 @@ const FLAG_REJECT_UNRECOVERED: u64 = 2;
 pub(super) const EXPIRED_CLOSE_DELAY: Micros = Micros::from_secs(25);
 
 impl Sessions {
-    /// A whole text message: one JSON command a line.
-    pub(super) fn on_text(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
+    /// A whole message: one or more commands.
+    pub(super) fn on_message(&mut self, road: &mut Road<'_>, id: ConnId, message: &[u8]) {
         self.counters.inc(Metric::WsMessagesIn);
         let Some(player) = self.player(id) else {
             return;
         };
-        if player.phase == Phase::Closing {
-            return;
+        let protocol = player.protocol();
+        match player.phase {
+            Phase::Closing | Phase::Refused => {}
+            // Most messages of a hunt's evening; needs no turn among those that wait.
+            Phase::Connected if codec::is_pong(protocol, message) => {
+                self.counters.inc(Metric::SessionCommands);
+                self.on_pong(road, id);
+            }
+            _ if !player.held.is_empty() => self.hold(road, id, message),
+            _ => self.run(road, id, message),
         }
-        if !player.held.is_empty() {
-            return self.hold(road, id, text);
-        }
-        self.run(road, id, text);
     }
 
-    /// Runs the commands of `text` until one has to wait; that one and the rest are held.
-    fn run(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
-        let mut rest = text;
+    /// Runs the commands of `message` until one has to wait; that one and the rest are held.
+    fn run(&mut self, road: &mut Road<'_>, id: ConnId, message: &[u8]) {
+        let protocol = self.protocol(id);
+        let mut rest = message;
         loop {
-            let end = rest
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .unwrap_or(rest.len());
-            let (line, tail) = rest.split_at(end);
-            let Some(Ok(command)) = json::commands(line).next() else {
+            let from_here = rest;
+            let Ok(command) = codec::take_command(protocol, &mut rest) else {
                 return self.disconnect(road, id, Disconnect::BadRequest);
             };
             let Some(player) = self.player(id) else {
                 return;
             };
             let waits = match command.body {
+                Body::Pong => false,
                 Body::Subscribe(_) | Body::Publish(_) => player.pending >= PENDING_MAX,
                 _ => player.pending > 0,
             };
-            if waits && !matches!(command.body, Body::Pong) {
-                return self.hold(road, id, rest);
+            if waits {
+                return self.hold(road, id, from_here);
             }
             self.dispatch(road, id, &command);
             match self.player(id) {
-                Some(player) if player.phase != Phase::Closing => {}
+                Some(player) if !matches!(player.phase, Phase::Closing | Phase::Refused) => {}
                 _ => return,
             }
-            rest = tail.get(1..).unwrap_or(&[]);
             if rest.is_empty() {
                 return;
             }
@@ -69,18 +75,25 @@ impl Sessions {
     }
 
     /// Keeps commands for later; the peer's window shrinks by as much.
-    fn hold(&mut self, road: &mut Road<'_>, id: ConnId, text: &[u8]) {
+    fn hold(&mut self, road: &mut Road<'_>, id: ConnId, commands: &[u8]) {
         let held_max = self.rules.message_bytes_max * 2;
+        let separator = codec::separator(self.protocol(id));
+        // A separator may also stand behind the last command of a message.
+        let commands = commands.strip_suffix(separator).unwrap_or(commands);
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };
-        if player.held.len() + text.len() >= held_max {
+        if player.held.len() + commands.len() >= held_max {
             return self.disconnect(road, id, Disconnect::TooManyRequests);
         }
-        let separator: &[u8] = if player.held.is_empty() { b"" } else { b"\n" };
-        let stored = self.chunks.gather(&mut player.held, separator);
+        let between = if player.held.is_empty() {
+            &[]
+        } else {
+            separator
+        };
+        let stored = self.chunks.gather(&mut player.held, between);
         if stored
-            .and_then(|()| self.chunks.gather(&mut player.held, text))
+            .and_then(|()| self.chunks.gather(&mut player.held, commands))
             .is_err()
         {
             self.counters.inc(Metric::SessionChunksFull);
@@ -98,11 +111,11 @@ impl Sessions {
         if player.generation != id.generation || player.pending > 0 || player.held.is_empty() {
             return;
         }
-        let mut text = std::mem::take(&mut self.scratch);
-        self.chunks.take_all(&mut player.held, &mut text);
+        let mut commands = std::mem::take(&mut self.scratch);
+        self.chunks.take_all(&mut player.held, &mut commands);
         road.tcp.set_backlog(id, 0);
-        self.run(road, id, &text);
-        self.scratch = text;
+        self.run(road, id, &commands);
+        self.scratch = commands;
     }
 
     fn dispatch(&mut self, road: &mut Road<'_>, id: ConnId, command: &Command<'_>) {
@@ -128,35 +141,54 @@ impl Sessions {
             }
             Body::Publish(publish) => self.on_publish(road, id, number, publish),
             Body::Refresh(refresh) => self.on_refresh(road, id, number, &refresh.token),
-            Body::Presence(_)
-            | Body::PresenceStats(_)
-            | Body::History(_)
-            | Body::Rpc(_)
-            | Body::SubRefresh(_) => self.refuse(road, id, number, Error::NotAvailable),
+            Body::Presence(presence) => self.on_unavailable(road, id, number, &presence.channel),
+            Body::PresenceStats(stats) => self.on_unavailable(road, id, number, &stats.channel),
+            Body::History(history) => self.on_unavailable(road, id, number, &history.channel),
+            Body::SubRefresh(refresh) => self.on_unavailable(road, id, number, &refresh.channel),
+            Body::Rpc(_) => self.refuse(road, id, number, Error::NotAvailable),
             Body::Send(_) => self.disconnect(road, id, Disconnect::NotAvailable),
             Body::Ping | Body::Connect(_) => self.disconnect(road, id, Disconnect::BadRequest),
         }
     }
 
+    /// A command about a hunt that is not supported (docs/protocol.md).
+    fn on_unavailable(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
+        if channel.is_empty() {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
+        let error = match self.rules.channel(channel) {
+            Ok(_) => Error::NotAvailable,
+            Err(error) => name_error(error),
+        };
+        self.refuse(road, id, number, error);
+    }
+
     /// Answers a command with an error.
     pub(super) fn refuse(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, error: Error) {
         self.counters.inc(Metric::SessionErrors);
-        self.out.clear();
-        json::error_reply(&mut self.out, number, error);
-        self.queue_out(road, id);
+        self.reply(road, id, number, Reply::Error(error));
+    }
+
+    /// Answers a connect with an error: the client reads it and closes. What it sent behind the connect
+    /// is no mistake of its, so it is dropped in silence.
+    fn refuse_connect(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, error: Error) {
+        if let Some(player) = self.player(id) {
+            player.phase = Phase::Refused;
+        }
+        self.refuse(road, id, number, error);
     }
 
     fn on_connect(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, connect: &Connect<'_>) {
         if self.draining {
             return self.disconnect(road, id, Disconnect::Shutdown);
         }
-        let claims = match connect.token.as_deref().unwrap_or("") {
+        let claims = match &*connect.token {
             "" if self.rules.anonymous => crate::session::rules::Claims::default(),
             "" => return self.disconnect(road, id, Disconnect::BadRequest),
             token => match (self.verify)(token) {
                 Ok(claims) => claims,
                 Err(TokenError::Expired) => {
-                    return self.refuse(road, id, number, Error::TokenExpired);
+                    return self.refuse_connect(road, id, number, Error::TokenExpired);
                 }
                 Err(TokenError::Invalid) => {
                     return self.disconnect(road, id, Disconnect::InvalidToken);
@@ -169,25 +201,28 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
+        let message_pings = !player.flags.has(Flags::FRAME_PINGS);
         player.phase = Phase::Connected;
         player.bearer = bearer(road.now, claims.user, claims.info, claims.ttl_s);
         player.deadline = first_ping.into();
         self.wheel.schedule(id.slot, first_ping);
         let players = self.counters.get(Metric::SessionPlayers);
         self.counters.set(Metric::SessionPlayers, players + 1);
-        self.out.clear();
-        json::connect_reply(
-            &mut self.out,
-            number,
-            &json::ConnectResult {
-                client: client.text(&mut [0; ClientId::TEXT_BYTES]),
-                version: self.rules.version,
-                ttl_s: claims.ttl_s,
-                ping_s: u32::try_from(self.rules.ping_interval.0 / 1_000_000).unwrap_or(u32::MAX),
-                pong: true,
+        let mut text = [0; ClientId::TEXT_BYTES];
+        let interval_s = self.rules.ping_interval.0 / 1_000_000;
+        let result = ConnectResult {
+            client: client.text(&mut text),
+            version: self.rules.version,
+            ttl_s: claims.ttl_s,
+            // Of pings that are frames only the client's WebSocket knows.
+            ping_s: match message_pings {
+                true => u32::try_from(interval_s).unwrap_or(u32::MAX),
+                false => 0,
             },
-        );
-        self.queue_out(road, id);
+            pong: message_pings,
+            ..ConnectResult::default()
+        };
+        self.reply(road, id, number, Reply::Connect(result));
     }
 
     fn on_refresh(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: &str) {
@@ -212,9 +247,12 @@ impl Sessions {
         }
         let mut client = [0; ClientId::TEXT_BYTES];
         let client = self.client_id(id).text(&mut client);
-        self.out.clear();
-        json::refresh_reply(&mut self.out, number, client, version, claims.ttl_s);
-        self.queue_out(road, id);
+        let reply = Reply::Refresh {
+            client,
+            version,
+            ttl_s: claims.ttl_s,
+        };
+        self.reply(road, id, number, reply);
     }
 
     fn on_subscribe(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, wish: &Subscribe<'_>) {
@@ -250,6 +288,7 @@ impl Sessions {
         }
         let recoverable = rules.history && (rules.force_recovery || wish.recoverable);
         let recover = wish.recover && recoverable;
+        let numbered = wish.flag & FLAG_NUMBERED != 0;
         if let Some(slot) = slot
             && nothing_pending
             && (!recover || at_top(road, slot, wish))
@@ -259,6 +298,7 @@ impl Sessions {
                 recover,
                 offset: wish.offset,
                 recovered: recover,
+                numbered,
             };
             return self.on_subscribed_here(road, id, number, slot, done);
         }
@@ -267,6 +307,7 @@ impl Sessions {
             offset: wish.offset,
             recoverable,
             reject_unrecovered: wish.flag & FLAG_REJECT_UNRECOVERED != 0,
+            numbered,
         };
         let Some(token) = self.ask(road, id, number, purpose) else {
             return;
@@ -313,9 +354,7 @@ impl Sessions {
         {
             player.subscription_count -= 1;
         }
-        self.out.clear();
-        json::unsubscribe_reply(&mut self.out, number);
-        self.queue_out(road, id);
+        self.reply(road, id, number, Reply::Unsubscribe);
     }
 
     fn on_publish(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, event: &Publish<'_>) {
@@ -330,35 +369,39 @@ impl Sessions {
         if !allowed {
             return self.refuse(road, id, number, Error::PermissionDenied);
         }
-        let data = event.data.get().as_bytes();
-        if data.len() > EVENT_BYTES_MAX {
+        if event.data.len() > EVENT_BYTES_MAX {
             return self.refuse(road, id, number, Error::BadRequest);
         }
+        self.framed.clear();
+        match codec::append_compact(&mut self.framed, event.data) {
+            Ok(()) => self.submit_publish(road, id, number, &event.channel),
+            Err(NotJson) => self.refuse(road, id, number, Error::BadRequest),
+        }
+    }
+
+    /// Hands a publish that is allowed, with its data in `framed`, to the journal.
+    fn submit_publish(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, hunt: &str) {
         let Some(token) = self.ask(road, id, number, Purpose::Publish) else {
             return;
         };
         let mut info = std::mem::take(&mut self.out);
-        let mut compact = std::mem::take(&mut self.framed);
+        let data = std::mem::take(&mut self.framed);
         info.clear();
-        compact.clear();
-        // The protocol separates messages by newlines, and JSON has none inside strings.
-        compact.extend(data.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         let client = self.client_id(id);
         if let Some(player) = self.player(id) {
             let mut buffer = [0; ClientId::TEXT_BYTES];
-            let client = client.text(&mut buffer);
-            let who = ClientInfo {
+            let client_info = ClientInfo {
                 user: player.user(),
-                client,
+                client: client.text(&mut buffer),
                 conn_info: player.info(),
                 chan_info: &[],
             };
-            who.append(&mut info);
+            client_info.append(&mut info);
         }
         let submission = Submission::Publish(submit::Publish {
             token,
-            hunt: &event.channel,
-            data: &compact,
+            hunt,
+            data: &data,
             tags: &[],
             info: &info,
             idempotency_key: "",
@@ -367,7 +410,7 @@ impl Sessions {
         });
         let submitted = road.submit.submit(&submission);
         self.out = info;
-        self.framed = compact;
+        self.framed = data;
         if !submitted {
             self.withdraw(road, id, number, token);
         }
@@ -420,6 +463,8 @@ pub(super) struct Subscribed {
     /// The offset the player asked to recover from.
     pub(super) offset: u64,
     pub(super) recovered: bool,
+    /// Pushes carry the hunt's number.
+    pub(super) numbered: bool,
 }
 
 /// What is worth keeping of a token: nothing for most of the anonymous.

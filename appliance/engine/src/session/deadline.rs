@@ -2,11 +2,12 @@
 
 use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
-use crate::session::codec::json;
+use crate::session::codec::Message;
 use crate::session::codes::Disconnect;
-use crate::session::player::Phase;
+use crate::session::player::{Flags, Phase, Player};
 use crate::session::{Road, Sessions};
 use crate::units::{ConnId, Micros};
+use crate::ws::frame::{self, Opcode};
 
 /// Players disconnected a turn while draining: spreads the close frames and, a little, the
 /// reconnects that follow.
@@ -52,7 +53,7 @@ impl Sessions {
                 self.counters.inc(Metric::WsHandshakeTimeouts);
                 self.cut(road, id);
             }
-            Phase::Upgraded => self.disconnect(road, id, Disconnect::Stale),
+            Phase::Upgraded | Phase::Refused => self.disconnect(road, id, Disconnect::Stale),
             Phase::Closing => self.cut(road, id),
             // Has no deadline.
             Phase::Echo => {}
@@ -73,11 +74,23 @@ impl Sessions {
         };
         player.awaits_pong = true;
         player.deadline = deadline.into();
-        let due = player.due();
+        let (due, flags) = (player.due(), player.flags);
         self.wheel.schedule(id.slot, due);
-        self.out.clear();
-        self.out.extend_from_slice(json::PING);
-        self.queue_out(road, id);
+        if !flags.has(Flags::FRAME_PINGS) {
+            return self.say(road, id, &Message::Ping);
+        }
+        self.framed.clear();
+        frame::append_frame(&mut self.framed, Opcode::Ping, &[]);
+        self.queue_framed(road, id);
+    }
+
+    /// A pong of WebSocket's: may come unasked (RFC 6455 5.5.3).
+    pub(super) fn on_frame_pong(&mut self, road: &mut Road<'_>, id: ConnId) {
+        let answers =
+            |player: &mut Player| player.flags.has(Flags::FRAME_PINGS) && player.awaits_pong;
+        if self.player(id).is_some_and(answers) {
+            self.on_pong(road, id);
+        }
     }
 
     /// The player answered a ping; one that was not asked for is a bad request.

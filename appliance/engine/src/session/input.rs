@@ -1,8 +1,8 @@
 //! Bytes of a connection's stream: the upgrade request first, WebSocket frames after it.
 
 use crate::metrics::catalog::Metric;
-use crate::session::codes::Disconnect;
-use crate::session::player::Phase;
+use crate::session::codec::Protocol;
+use crate::session::player::{Flags, Phase};
 use crate::session::{Road, Sessions};
 use crate::units::{ConnId, Micros};
 use crate::ws::frame::{self, Opcode};
@@ -17,7 +17,9 @@ impl Sessions {
         };
         match player.phase {
             Phase::Request => self.on_request(road, id, bytes),
-            Phase::Upgraded | Phase::Connected => _ = self.on_frames(road, id, bytes),
+            Phase::Upgraded | Phase::Refused | Phase::Connected => {
+                _ = self.on_frames(road, id, bytes)
+            }
             Phase::Echo => self.on_echo_data(road, id, bytes),
             Phase::Closing => {}
         }
@@ -72,7 +74,11 @@ impl Sessions {
                 request.len()
             }
             Upgrade::Accepted {
-                consumed, endpoint, ..
+                consumed,
+                endpoint,
+                protocol,
+                frame_pings,
+                ..
             } if !self.draining => {
                 self.counters.inc(Metric::WsUpgrades);
                 let (phase, deadline) = match endpoint {
@@ -81,6 +87,9 @@ impl Sessions {
                 };
                 if let Some(player) = self.player(id) {
                     player.phase = phase;
+                    let is_protobuf = protocol == Protocol::Protobuf;
+                    player.flags.set(Flags::PROTOBUF, is_protobuf);
+                    player.flags.set(Flags::FRAME_PINGS, frame_pings);
                     player.deadline = deadline.into();
                 }
                 self.wheel.schedule(id.slot, deadline);
@@ -134,16 +143,16 @@ impl Sessions {
                 Received::NeedMore => break,
                 Received::Text(text) if echoes => self.echo(road, id, Opcode::Text, text),
                 Received::Binary(bytes) if echoes => self.echo(road, id, Opcode::Binary, bytes),
-                Received::Text(text) => self.on_text(road, id, text),
-                Received::Binary(_) => {
-                    self.disconnect(road, id, Disconnect::InappropriateProtocol);
+                // What was agreed at the upgrade says how to read it, not the opcode.
+                Received::Text(message) | Received::Binary(message) => {
+                    self.on_message(road, id, message);
                 }
                 Received::Ping(payload) => {
                     self.framed.clear();
                     frame::append_frame(&mut self.framed, Opcode::Pong, payload);
                     self.queue_framed(road, id);
                 }
-                Received::Pong(_) => {}
+                Received::Pong(_) => self.on_frame_pong(road, id),
                 Received::Close { code, .. } => self.close(road, id, code.unwrap_or(1000), ""),
                 Received::Failed(failure) => self.on_failure(road, id, failure),
             }

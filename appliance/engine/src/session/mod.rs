@@ -36,6 +36,7 @@ use crate::metrics::counters::Counters;
 use crate::metrics::histogram::Recorder;
 use crate::ring::bytes::Writer;
 use crate::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
+use crate::session::codec::{Message, Protocol, Reply};
 use crate::session::codes::Disconnect;
 use crate::session::player::{ClientId, Phase, Player};
 use crate::session::rules::{Rules, Verify};
@@ -109,6 +110,7 @@ enum Purpose {
         offset: u64,
         recoverable: bool,
         reject_unrecovered: bool,
+        numbered: bool,
     },
     Publish,
 }
@@ -134,7 +136,7 @@ pub struct Sessions {
     /// Players that have bytes for their connection and are to be served.
     touched: SlotQueue,
     wheel: Wheel,
-    /// Reply under construction, as JSON.
+    /// Reply under construction.
     out: Vec<u8>,
     /// The same as a WebSocket frame.
     framed: Vec<u8>,
@@ -349,7 +351,7 @@ impl Sessions {
         match player.phase {
             Phase::Closing => return,
             Phase::Request => return self.cut(road, id),
-            Phase::Upgraded | Phase::Connected | Phase::Echo => {}
+            Phase::Upgraded | Phase::Refused | Phase::Connected | Phase::Echo => {}
         }
         self.begin_closing(road, id);
         self.framed.clear();
@@ -371,11 +373,30 @@ impl Sessions {
         }
     }
 
-    /// Queues the JSON in `out` as one text frame.
-    fn queue_out(&mut self, road: &mut Road<'_>, id: ConnId) {
+    /// Writes `message` into `framed`, in the player's protocol and as a whole frame.
+    fn compose(&mut self, id: ConnId, message: &Message<'_>) {
+        let protocol = self.protocol(id);
+        self.out.clear();
+        codec::append(protocol, &mut self.out, message);
         self.framed.clear();
-        frame::append_frame(&mut self.framed, frame::Opcode::Text, &self.out);
+        frame::append_frame(&mut self.framed, codec::opcode(protocol), &self.out);
+    }
+
+    /// Tells the player something.
+    fn say(&mut self, road: &mut Road<'_>, id: ConnId, message: &Message<'_>) {
+        self.compose(id, message);
         self.queue_framed(road, id);
+    }
+
+    /// Answers the command `number`.
+    fn reply(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, reply: Reply<'_>) {
+        self.say(road, id, &Message::Reply(number, reply));
+    }
+
+    /// How the player's messages are written.
+    fn protocol(&mut self, id: ConnId) -> Protocol {
+        let protocol = self.player(id).map(|player| player.protocol());
+        protocol.unwrap_or(Protocol::Json)
     }
 
     /// Puts the player on the list of those to serve.

@@ -10,6 +10,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
+use crate::session::codec::Protocol;
 use crate::units::{ConnId, Micros, Moment};
 use crate::ws::message::Decoder;
 
@@ -27,12 +28,39 @@ pub enum Phase {
     Request,
     /// Upgraded; waiting for the connect command.
     Upgraded,
+    /// Connect was refused; what else comes is dropped, and the deadline is that of an upgraded one.
+    Refused,
     /// Connect was accepted.
     Connected,
     /// Every message is sent back (`session::echo`).
     Echo,
     /// The last bytes are queued; nothing more is read.
     Closing,
+}
+
+/// What was agreed at the upgrade, and how far the end has come: yes or no, in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Messages are Protocol Buffers, not JSON.
+    pub const PROTOBUF: Flags = Flags(1);
+    /// Pings are WebSocket's own, not messages.
+    pub const FRAME_PINGS: Flags = Flags(2);
+    /// FIN was asked for.
+    pub const FINISHED: Flags = Flags(4);
+
+    /// Whether `flag` is set.
+    pub fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    /// Sets `flag` if `when`; never takes one back.
+    pub fn set(&mut self, flag: Flags, when: bool) {
+        if when {
+            self.0 |= flag.0;
+        }
+    }
 }
 
 /// What a token says about its bearer.
@@ -98,8 +126,8 @@ pub struct Player {
     pub phase: Phase,
     /// A ping is unanswered.
     pub awaits_pong: bool,
-    /// FIN was asked for.
-    pub finished: bool,
+    /// See there.
+    pub flags: Flags,
     /// Commands waiting for the journal.
     pub pending: u8,
     /// Who it is; nobody in particular without a token.
@@ -129,7 +157,7 @@ impl Player {
             generation: conn.generation,
             phase: Phase::Request,
             awaits_pong: false,
-            finished: false,
+            flags: Flags::default(),
             pending: 0,
             bearer: None,
             deadline: deadline.into(),
@@ -144,6 +172,14 @@ impl Player {
         ConnId {
             slot,
             generation: self.generation,
+        }
+    }
+
+    /// How its messages are written.
+    pub fn protocol(&self) -> Protocol {
+        match self.flags.has(Flags::PROTOBUF) {
+            true => Protocol::Protobuf,
+            false => Protocol::Json,
         }
     }
 
@@ -171,7 +207,7 @@ impl Player {
     /// Whether what it sends is looked at now.
     pub fn reads(&self) -> bool {
         match self.phase {
-            Phase::Request | Phase::Upgraded | Phase::Connected => true,
+            Phase::Request | Phase::Upgraded | Phase::Refused | Phase::Connected => true,
             Phase::Echo => self.private.len() <= ECHO_BYTES_MAX,
             Phase::Closing => false,
         }

@@ -50,10 +50,10 @@ pub struct Policy<'a> {
 
 /// How commands and replies are written in this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Text frames.
+pub enum Protocol {
+    /// JSON, in text frames.
     Json,
-    /// Binary frames. Not yet accepted: a client that can only speak it is refused with 400.
+    /// Protocol Buffers, in binary frames.
     Protobuf,
 }
 
@@ -77,8 +77,10 @@ pub enum Upgrade {
         consumed: usize,
         /// Which path was asked for.
         endpoint: Endpoint,
-        /// Format of the messages.
-        format: Format,
+        /// How messages are written.
+        protocol: Protocol,
+        /// The client wants pings as WebSocket's, not as messages.
+        frame_pings: bool,
         /// The subprotocol named in the response, if the client offered one that we know.
         subprotocol: Option<&'static str>,
     },
@@ -123,13 +125,15 @@ pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upg
             emit_accepted(key, offer.subprotocol, response);
             let Offer {
                 endpoint,
-                format,
+                protocol,
+                frame_pings,
                 subprotocol,
             } = offer;
             Upgrade::Accepted {
                 consumed,
                 endpoint,
-                format,
+                protocol,
+                frame_pings,
                 subprotocol,
             }
         }
@@ -144,11 +148,12 @@ pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upg
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Offer {
     endpoint: Endpoint,
-    format: Format,
+    protocol: Protocol,
+    frame_pings: bool,
     subprotocol: Option<&'static str>,
 }
 
-/// The client's key and the chosen format, or why not.
+/// The client's key and the chosen protocol, or why not.
 fn judge<'a>(
     request: &httparse::Request<'_, 'a>,
     policy: &Policy<'_>,
@@ -192,44 +197,38 @@ fn judge<'a>(
     if !origin_allowed(headers, host, policy.allowed_origins) {
         return Err(refusal(403, "origin not allowed"));
     }
-    Ok((key, choose(headers, query, endpoint)?))
+    Ok((key, choose(headers, query, endpoint)))
 }
 
-/// The format: the first subprotocol in the client's list that we speak.
+/// The protocol: the first in the client's list of subprotocols that we speak, or what the query says.
 ///
 /// RFC 6455 4.2.2: none is named when none was offered; browsers fail on one they did not ask for.
-fn choose(
-    headers: &[httparse::Header<'_>],
-    query: &str,
-    endpoint: Endpoint,
-) -> Result<Offer, Refusal> {
-    const NOT_YET: Refusal = refusal(
-        400,
-        "centrifuge-protobuf is not supported yet, use centrifuge-json",
-    );
-    let plain = Offer {
+fn choose(headers: &[httparse::Header<'_>], query: &str, endpoint: Endpoint) -> Offer {
+    let asks = |pairs: &[&str]| query.split('&').any(|pair| pairs.contains(&pair));
+    let mut offer = Offer {
         endpoint,
-        format: Format::Json,
+        protocol: Protocol::Json,
+        frame_pings: false,
         subprotocol: None,
     };
     if endpoint == Endpoint::Echo {
-        return Ok(plain);
+        return offer;
     }
-    let asks_protobuf = |pair: &str| matches!(pair, "format=protobuf" | "cf_protocol=protobuf");
-    if query.split('&').any(asks_protobuf) {
-        return Err(NOT_YET);
+    let first_known = tokens(headers, "sec-websocket-protocol").find_map(|token| match token {
+        b"centrifuge-json" => Some(("centrifuge-json", Protocol::Json)),
+        b"centrifuge-protobuf" => Some(("centrifuge-protobuf", Protocol::Protobuf)),
+        _ => None,
+    });
+    if let Some((name, protocol)) = first_known {
+        offer.subprotocol = Some(name);
+        offer.protocol = protocol;
     }
-    let offers = |name: &[u8]| tokens(headers, "sec-websocket-protocol").any(|token| token == name);
-    if offers(b"centrifuge-json") {
-        return Ok(Offer {
-            subprotocol: Some("centrifuge-json"),
-            ..plain
-        });
+    // For clients that cannot name a subprotocol.
+    if asks(&["format=protobuf", "cf_protocol=protobuf"]) {
+        offer.protocol = Protocol::Protobuf;
     }
-    if offers(b"centrifuge-protobuf") {
-        return Err(NOT_YET);
-    }
-    Ok(plain)
+    offer.frame_pings = asks(&["cf_ws_frame_ping_pong=true"]);
+    offer
 }
 
 /// Values of all headers called `name` (lower case).

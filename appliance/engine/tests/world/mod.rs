@@ -376,17 +376,23 @@ impl World {
 
     /// Upgrades at the echo endpoint; what comes is kept in `frames`.
     pub fn echo(&mut self) -> usize {
+        self.upgrade_at("/debug/echo", "")
+    }
+
+    /// Upgrades at `target` with more lines in the request; what comes is kept in `frames`.
+    pub fn upgrade_at(&mut self, target: &str, lines: &str) -> usize {
         let player = self.dial();
         self.players[player].frames = Some(Vec::new());
         let request = String::from_utf8(UPGRADE.to_vec()).unwrap();
-        let request = request.replace("/connection/websocket", "/debug/echo");
+        let request = request.replace("/connection/websocket", target);
+        let request = request.replace("Host:", &format!("{lines}Host:"));
         self.send_bytes(player, request.as_bytes());
         self.run(3);
         player
     }
 
-    /// What came on an echo connection since the last call.
-    pub fn echoed(&mut self, player: usize) -> Vec<(u8, Vec<u8>)> {
+    /// What came on a connection that keeps frames since the last call.
+    pub fn frames(&mut self, player: usize) -> Vec<(u8, Vec<u8>)> {
         std::mem::take(self.players[player].frames.as_mut().unwrap())
     }
 

@@ -1,13 +1,91 @@
-//! The client protocol's bytes: what players ask ([`json::commands`]) and what they are told
-//! (`json::*_reply`).
+//! The client protocol's bytes: what players ask and what they are told.
 //!
-//! Stands between `ws` (whole messages) and the session, which judges what is asked. A codec knows
-//! the wire and nothing else: it reads borrowed from the message and appends to a buffer of the
-//! caller. Names, numbers and what may be left out are Centrifugo's (`docs/protocol.md`), so that
-//! its SDKs work unmodified.
+//! Stands between `ws` (whole messages) and the session, which judges what is asked. There is one model
+//! of commands ([`Command`]) and one of what goes out ([`Message`]), and two ways to write both: JSON and
+//! Protocol Buffers. A codec knows its wire and nothing else: it reads borrowed from the message and
+//! appends to a buffer of the caller. Names, numbers and what may be left out are Centrifugo's
+//! (`docs/protocol.md`), so that its SDKs work unmodified.
 //!
-//! Publications are not made here: the journal core makes each one once for everybody
+//! Payloads (`data`, `conn_info`) are JSON in both: a hunt's events are the same for everyone. What will
+//! reach other players goes through [`append_compact`] first, whoever sent it.
+//!
+//! Pushes of publications are not made here: the journal core makes each one once for everybody
 //! (`hunt::encode`).
 #![deny(clippy::indexing_slicing)]
 
-pub mod json;
+mod command;
+mod message;
+mod payload;
+mod json;
+mod protobuf;
+
+pub use command::{
+    BadCommand, Body, Command, Connect, History, Presence, PresenceStats, Publish, Refresh, Rpc,
+    Send, Since, SubRefresh, Subs, Subscribe, Unsubscribe,
+};
+pub use message::{ConnectResult, Message, Push, Pushed, Reply, SubscribeResult};
+pub use payload::{DEPTH_MAX, NotJson, append_compact};
+
+pub use crate::ws::upgrade::Protocol;
+
+use crate::ws::frame::Opcode;
+
+/// Takes the first command off the front of `message`: what is left begins with the next one, and is
+/// empty behind the last. A message without a command is a bad one.
+pub fn take_command<'a>(
+    protocol: Protocol,
+    message: &mut &'a [u8],
+) -> Result<Command<'a>, BadCommand> {
+    match protocol {
+        Protocol::Json => json::take_command(message),
+        Protocol::Protobuf => protobuf::take_command(message),
+    }
+}
+
+/// Whether the message is a lone pong, the one command that comes all the time.
+#[inline]
+pub fn is_pong(protocol: Protocol, message: &[u8]) -> bool {
+    match protocol {
+        Protocol::Json => matches!(message, b"{}" | b"{}\n"),
+        Protocol::Protobuf => matches!(message, [0]),
+    }
+}
+
+/// What goes between two messages' worth of commands when they are kept as one.
+pub const fn separator(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Json => b"\n",
+        Protocol::Protobuf => b"",
+    }
+}
+
+/// Appends what goes out, ready for a frame of [`opcode`]. What is zero or empty is left out, except
+/// where the protocol says "always".
+pub fn append(protocol: Protocol, out: &mut Vec<u8>, message: &Message<'_>) {
+    match protocol {
+        Protocol::Json => json::append(out, message),
+        Protocol::Protobuf => protobuf::append(out, message),
+    }
+}
+
+/// Appends one entry of [`ConnectResult::subs`].
+pub fn append_sub(
+    protocol: Protocol,
+    out: &mut Vec<u8>,
+    channel: &str,
+    result: &SubscribeResult<'_>,
+) {
+    match protocol {
+        Protocol::Json => json::append_sub(out, channel, result),
+        Protocol::Protobuf => protobuf::append_sub(out, channel, result),
+    }
+}
+
+/// The kind of frame that carries the protocol's messages to players. What comes from them is read as
+/// their protocol, whatever the frame.
+pub const fn opcode(protocol: Protocol) -> Opcode {
+    match protocol {
+        Protocol::Json => Opcode::Text,
+        Protocol::Protobuf => Opcode::Binary,
+    }
+}

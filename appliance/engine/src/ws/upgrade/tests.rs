@@ -73,7 +73,8 @@ fn the_sample_of_the_rfc() {
     let accepted = Upgrade::Accepted {
         consumed: sample.len(),
         endpoint: Endpoint::Players,
-        format: Format::Json,
+        protocol: Protocol::Json,
+        frame_pings: false,
         subprotocol: None,
     };
     assert_eq!(upgrade, accepted);
@@ -254,46 +255,86 @@ fn a_glob_that_backtracks_stays_cheap() {
     assert!(matches_glob(b"*a*a*a*a*a*a*a*a*", text.as_bytes()));
 }
 
+/// Protocol, named subprotocol and frame pings of the accepted request with these lines.
+fn accepted(lines: &[&str], query: &str) -> (Protocol, Option<&'static str>, bool) {
+    let line = format!("GET {PATH}{query} HTTP/1.1");
+    let request = with("GET", &[&[line.as_str()][..], lines].concat());
+    let (upgrade, response) = ask(&request, &[]);
+    let Upgrade::Accepted {
+        protocol,
+        subprotocol,
+        frame_pings,
+        ..
+    } = upgrade
+    else {
+        panic!("{lines:?}: {upgrade:?}")
+    };
+    let named = response
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+    assert_eq!(named, subprotocol, "{response}");
+    (protocol, subprotocol, frame_pings)
+}
+
 #[test]
-fn subprotocols() {
-    let offer = |lines: &[&str]| ask(&with("none", lines), &[]);
-    let json = Some("centrifuge-json");
+fn the_first_known_subprotocol_is_spoken_and_named() {
+    let json = (Protocol::Json, Some("centrifuge-json"), false);
+    let protobuf = (Protocol::Protobuf, Some("centrifuge-protobuf"), false);
+    let none = (Protocol::Json, None, false);
     for (lines, chosen) in [
-        (&["Sec-WebSocket-Protocol: centrifuge-json"][..], json),
+        (&[][..], none),
+        (&["Sec-WebSocket-Protocol: centrifuge-json"], json),
+        (&["Sec-WebSocket-Protocol: centrifuge-protobuf"], protobuf),
         (
             &["Sec-WebSocket-Protocol: centrifuge-protobuf,centrifuge-json"],
+            protobuf,
+        ),
+        (
+            &["Sec-WebSocket-Protocol: centrifuge-json, centrifuge-protobuf"],
             json,
         ),
         (
             &[
                 "Sec-WebSocket-Protocol: chat",
-                "Sec-WebSocket-Protocol: x, centrifuge-json",
+                "Sec-WebSocket-Protocol: x, centrifuge-protobuf",
             ],
-            json,
+            protobuf,
         ),
-        (&["Sec-WebSocket-Protocol: chat"], None),
-        (&["Sec-WebSocket-Protocol:"], None),
+        (&["Sec-WebSocket-Protocol: chat"], none),
+        (&["Sec-WebSocket-Protocol:"], none),
     ] {
-        let (upgrade, response) = offer(lines);
-        let Upgrade::Accepted {
-            format,
-            subprotocol,
-            ..
-        } = upgrade
-        else {
-            panic!("{lines:?}: {upgrade:?}")
-        };
-        assert_eq!((format, subprotocol), (Format::Json, chosen), "{lines:?}");
-        let echoed = response.contains("Sec-WebSocket-Protocol: centrifuge-json\r\n");
-        assert_eq!(echoed, chosen.is_some(), "{response}");
+        assert_eq!(accepted(lines, ""), chosen, "{lines:?}");
     }
-    let (upgrade, response) = offer(&["Sec-WebSocket-Protocol: centrifuge-protobuf"]);
-    assert_eq!(upgrade, Upgrade::Refused { status: 400 });
-    assert!(response.ends_with("centrifuge-protobuf is not supported yet, use centrifuge-json"));
-    for query in ["format=protobuf", "a=b&cf_protocol=protobuf"] {
-        let line = format!("GET {PATH}?{query} HTTP/1.1");
-        assert_eq!(status(&with("GET", &[&line])), 400, "{query}");
+}
+
+#[test]
+fn the_query_may_ask_for_protobuf_and_frame_pings() {
+    for (query, chosen) in [
+        ("?format=protobuf", (Protocol::Protobuf, None, false)),
+        (
+            "?a=b&cf_protocol=protobuf",
+            (Protocol::Protobuf, None, false),
+        ),
+        (
+            "?cf_protocol_version=v2&format=json",
+            (Protocol::Json, None, false),
+        ),
+        ("?cf_ws_frame_ping_pong=true", (Protocol::Json, None, true)),
+        (
+            "?cf_ws_frame_ping_pong=false&xformat=protobuf",
+            (Protocol::Json, None, false),
+        ),
+    ] {
+        assert_eq!(accepted(&[], query), chosen, "{query}");
     }
+    let both = accepted(
+        &["Sec-WebSocket-Protocol: centrifuge-protobuf"],
+        "?format=protobuf",
+    );
+    assert_eq!(
+        both,
+        (Protocol::Protobuf, Some("centrifuge-protobuf"), false)
+    );
 }
 
 #[test]

@@ -7,318 +7,31 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
-/// Deepest nesting of a command. What a player publishes is parsed by every other player: some
-/// parsers (Python's) fail on deep nesting, so it ends here. The default limit of `serde_json`, so
-/// that the admin API accepts as much.
-pub const DEPTH_MAX: usize = 128;
+use crate::session::codec::command::{BadCommand, Body, Command, Subs, SubsForm, Subscribe};
+use crate::session::codec::payload::{DEPTH_MAX, is_deeper};
 
-/// The line is not a command: disconnect 3501.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadCommand;
-
-/// One command.
-#[derive(Debug)]
-pub struct Command<'a> {
-    /// Repeated in the reply; 0 for the two that have none, `Pong` and `Send`.
-    pub id: u32,
-    /// What is asked.
-    pub body: Body<'a>,
-}
-
-/// What is asked.
-#[derive(Debug)]
-pub enum Body<'a> {
-    /// The answer to our ping: an empty object.
-    Pong,
-    /// Must come first.
-    Connect(Connect<'a>),
-    /// Follow a hunt.
-    Subscribe(Subscribe<'a>),
-    /// Leave a hunt.
-    Unsubscribe(Unsubscribe<'a>),
-    /// Publish to a hunt.
-    Publish(Publish<'a>),
-    /// Who is subscribed to a hunt.
-    Presence(Presence<'a>),
-    /// How many are subscribed to a hunt.
-    PresenceStats(PresenceStats<'a>),
-    /// A hunt's past events.
-    History(History<'a>),
-    /// Of the old protocol; no client of today sends it.
-    Ping,
-    /// A message to the application; no reply.
-    Send(Send<'a>),
-    /// A call to the application.
-    Rpc(Rpc<'a>),
-    /// A new token for the connection.
-    Refresh(Refresh<'a>),
-    /// A new token for a subscription.
-    SubRefresh(SubRefresh<'a>),
-}
-
-macro_rules! request {
-    ($(#[$about:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$about])*
-        #[derive(Debug, Default, serde::Deserialize)]
-        #[serde(default)]
-        pub struct $name<'a> { $($(#[$attribute])* pub $field: $type,)* }
-    };
-}
-
-request! {
-    /// See [`Body::Connect`].
-    Connect {
-        /// The JWT; none or empty when the client has none.
-        #[serde(borrow, deserialize_with = "optional_text")]
-        token: Option<Cow<'a, str>>,
-        /// For the application.
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-        /// Map from server-side subscription to its position.
-        #[serde(borrow)]
-        subs: Option<&'a RawValue>,
-        /// The SDK's name.
-        #[serde(borrow, deserialize_with = "text")]
-        name: Cow<'a, str>,
-        /// The SDK's version.
-        #[serde(borrow, deserialize_with = "text")]
-        version: Cow<'a, str>,
-        /// Map of emulated HTTP headers.
-        #[serde(borrow)]
-        headers: Option<&'a RawValue>,
-    }
-}
-
-request! {
-    /// See [`Body::Subscribe`].
-    Subscribe {
-        /// The hunt.
-        #[serde(borrow, deserialize_with = "text")]
-        channel: Cow<'a, str>,
-        /// The subscription's JWT, or empty.
-        #[serde(borrow, deserialize_with = "text")]
-        token: Cow<'a, str>,
-        /// Whether the events after `epoch`, `offset` are asked for.
-        #[serde(deserialize_with = "or_default")]
-        recover: bool,
-        /// The epoch of the log that `offset` belongs to; empty when unknown.
-        #[serde(borrow, deserialize_with = "text")]
-        epoch: Cow<'a, str>,
-        /// The last event the player has.
-        #[serde(deserialize_with = "or_default")]
-        offset: u64,
-        /// For the application.
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-        /// Whether the player wants its position kept.
-        #[serde(deserialize_with = "or_default")]
-        positioned: bool,
-        /// Whether the player wants to recover after a reconnect.
-        #[serde(deserialize_with = "or_default")]
-        recoverable: bool,
-        /// Whether the player wants to hear of others coming and going.
-        #[serde(deserialize_with = "or_default")]
-        join_leave: bool,
-        /// Kind of delta compression offered, or empty.
-        #[serde(borrow, deserialize_with = "text")]
-        delta: Cow<'a, str>,
-        /// Whether a tags filter (`tf`) is asked for.
-        #[serde(rename = "tf", deserialize_with = "is_given")]
-        has_filter: bool,
-        /// Bit 0: takes numeric channel ids. Bit 1: rather error 112 than an unrecovered success.
-        #[serde(deserialize_with = "or_default")]
-        flag: u64,
-        /// 0 for a stream; map and shared-poll subscriptions have others.
-        #[serde(rename = "type", deserialize_with = "or_default")]
-        kind: i32,
-    }
-}
-
-request! {
-    /// See [`Body::Unsubscribe`].
-    Unsubscribe {
-        /// The hunt.
-        #[serde(borrow, deserialize_with = "text")]
-        channel: Cow<'a, str>,
-    }
-}
-
-/// See [`Body::Publish`].
-#[derive(Debug, serde::Deserialize)]
-pub struct Publish<'a> {
-    /// The hunt.
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub channel: Cow<'a, str>,
-    /// The payload: valid JSON, as written by the client.
-    #[serde(borrow)]
-    pub data: &'a RawValue,
-}
-
-request! {
-    /// See [`Body::Presence`].
-    Presence {
-        /// The hunt.
-        #[serde(borrow, deserialize_with = "text")]
-        channel: Cow<'a, str>,
-    }
-}
-
-request! {
-    /// See [`Body::PresenceStats`].
-    PresenceStats {
-        /// The hunt.
-        #[serde(borrow, deserialize_with = "text")]
-        channel: Cow<'a, str>,
-    }
-}
-
-request! {
-    /// See [`Body::History`].
-    History {
-        /// The hunt.
-        #[serde(borrow, deserialize_with = "text")]
-        channel: Cow<'a, str>,
-        /// Events wanted at most: 0 for the position only, -1 for as many as there may be.
-        #[serde(deserialize_with = "or_default")]
-        limit: i32,
-        /// Where to begin; the event at it is not included.
-        #[serde(borrow)]
-        since: Option<Since<'a>>,
-        /// Newest first.
-        #[serde(deserialize_with = "or_default")]
-        reverse: bool,
-    }
-}
-
-request! {
-    /// A place in a hunt's log.
-    Since {
-        /// The event.
-        #[serde(deserialize_with = "or_default")]
-        offset: u64,
-        /// The epoch of the log.
-        #[serde(borrow, deserialize_with = "text")]
-        epoch: Cow<'a, str>,
-    }
-}
-
-request! {
-    /// See [`Body::Send`].
-    Send {
-        /// The message.
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-}
-
-request! {
-    /// See [`Body::Rpc`].
-    Rpc {
-        /// The method, or empty.
-        #[serde(borrow, deserialize_with = "text")]
-        method: Cow<'a, str>,
-        /// Its argument.
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-}
-
-request! {
-    /// See [`Body::Refresh`].
-    Refresh {
-        /// The new JWT.
-        #[serde(borrow, deserialize_with = "text")]
-        token: Cow<'a, str>,
-    }
-}
-
-request! {
-    /// See [`Body::SubRefresh`].
-    SubRefresh {
-        /// The hunt.
-        #[serde(borrow, deserialize_with = "text")]
-        channel: Cow<'a, str>,
-        /// The new JWT.
-        #[serde(borrow, deserialize_with = "text")]
-        token: Cow<'a, str>,
-    }
-}
-
-/// Whether the message is a lone pong.
-#[inline]
-pub fn is_pong(message: &[u8]) -> bool {
-    matches!(message, b"{}" | b"{}\n")
-}
-
-/// The commands of a message, in order. Ends after the first that is bad: what follows it may be
-/// anything.
-#[derive(Debug, Clone)]
-pub struct Commands<'a> {
-    rest: Option<&'a [u8]>,
-}
-
-/// The commands of `message`: one a line, at most one newline behind the last. An empty message is
-/// a bad command.
-pub fn commands(message: &[u8]) -> Commands<'_> {
-    Commands {
-        rest: Some(message.strip_suffix(b"\n").unwrap_or(message)),
-    }
-}
-
-impl<'a> Iterator for Commands<'a> {
-    type Item = Result<Command<'a>, BadCommand>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        let mut lines = rest.splitn(2, |byte| *byte == b'\n');
-        let command = parse(lines.next().unwrap_or_default());
-        if command.is_ok() {
-            self.rest = lines.next();
-        }
-        Some(command)
-    }
+/// Takes the first line's command; at most one newline stands behind the last line.
+pub(in crate::session::codec) fn take_command<'a>(
+    message: &mut &'a [u8],
+) -> Result<Command<'a>, BadCommand> {
+    let end = message.iter().position(|&byte| byte == b'\n');
+    let (line, rest) = message.split_at(end.unwrap_or(message.len()));
+    *message = rest.get(1..).unwrap_or_default();
+    parse(line)
 }
 
 fn parse(line: &[u8]) -> Result<Command<'_>, BadCommand> {
-    if is_pong(line) {
-        return Ok(Command {
-            id: 0,
-            body: Body::Pong,
-        });
-    }
-    if is_too_deep(line) {
+    if is_deeper(line, DEPTH_MAX) {
         return Err(BadCommand);
     }
     let Object(command) =
         serde_json::from_slice::<Object<Command<'_>>>(line).map_err(|_| BadCommand)?;
-    match (command.id, &command.body) {
-        // Without an id there is no reply to write: only these two need none.
-        (0, Body::Pong | Body::Send(_)) => Ok(command),
-        (0, _) | (_, Body::Pong) => Err(BadCommand),
-        _ => Ok(command),
-    }
-}
-
-/// Whether brackets outside of strings nest deeper than [`DEPTH_MAX`].
-fn is_too_deep(line: &[u8]) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in line {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => depth += 1,
-            (false, b'}' | b']') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return true;
-        }
-    }
-    false
+    Ok(command)
 }
 
 #[derive(serde::Deserialize)]
@@ -386,13 +99,11 @@ impl<'de> Visitor<'de> for CommandVisitor {
                 return Err(A::Error::custom("two bodies"));
             }
         }
-        match body {
-            None if unknown => Err(A::Error::custom("an unknown command")),
-            body => Ok(Command {
-                id: id.flatten().unwrap_or(0),
-                body: body.unwrap_or(Body::Pong),
-            }),
+        if body.is_none() && unknown {
+            return Err(A::Error::custom("an unknown command"));
         }
+        Command::new(id.flatten().unwrap_or(0), body)
+            .map_err(|BadCommand| A::Error::custom("id and body do not fit"))
     }
 }
 
@@ -432,27 +143,104 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for AsMap<D> {
 }
 
 /// A value, or its default for `null`.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(in crate::session::codec) fn or_default<'de, D: Deserializer<'de>, T>(
     deserializer: D,
-) -> Result<T, D::Error> {
+) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+{
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// An object, or none for `null`.
+pub(in crate::session::codec) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Object(value)| value))
+}
+
 /// Whether there is a value, and not `null`.
-fn is_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(in crate::session::codec) fn is_given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<bool, D::Error> {
     Option::<IgnoredAny>::deserialize(deserializer).map(|value| value.is_some())
 }
 
+/// A value as it was written; empty for `null`.
+pub(in crate::session::codec) fn payload<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<&'a [u8], D::Error> {
+    let value = Option::<&RawValue>::deserialize(deserializer)?;
+    Ok(value.map_or(&[], |value| value.get().as_bytes()))
+}
+
+/// A value as it was written, also `null`.
+pub(in crate::session::codec) fn payload_or_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<&'a [u8], D::Error> {
+    <&RawValue>::deserialize(deserializer).map(|value| value.get().as_bytes())
+}
+
+/// An object of subscribe requests; none for `null`.
+pub(in crate::session::codec) fn subs<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Subs<'a>, D::Error> {
+    let Some(object) = Option::<&RawValue>::deserialize(deserializer)? else {
+        return Ok(Subs::default());
+    };
+    each_sub(object.get(), &mut |_| ()).map_err(D::Error::custom)?;
+    Ok(Subs(SubsForm::Json(object.get())))
+}
+
+/// Reads an object of subscribe requests one after another.
+pub(in crate::session::codec) fn each_sub(
+    object: &str,
+    take: &mut dyn FnMut(&Subscribe<'_>),
+) -> Result<(), &'static str> {
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    let read = EachSub(take).deserialize(&mut deserializer);
+    read.map_err(|_| "not a map of subscribe requests")
+}
+
+struct EachSub<'t>(&'t mut dyn FnMut(&Subscribe<'_>));
+
+impl<'de> DeserializeSeed<'de> for EachSub<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EachSub<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of subscribe requests")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(channel)) = map.next_key()? {
+            let subscribe = given::<_, Subscribe<'_>>(&mut map)?.unwrap_or_default();
+            (self.0)(&Subscribe {
+                channel,
+                ..subscribe
+            });
+        }
+        Ok(())
+    }
+}
+
 /// A string, borrowed unless it has escapes; empty for `null`.
-fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
+pub(in crate::session::codec) fn text<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cow<'a, str>, D::Error> {
     deserializer.deserialize_any(TextVisitor)
 }
 
-fn optional_text<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Cow<'a, str>>, D::Error> {
-    text(deserializer).map(|text| (!text.is_empty()).then_some(text))
-}
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow, deserialize_with = "text")] Cow<'a, str>);
 
 struct TextVisitor;
 

@@ -2,31 +2,47 @@
 
 use std::borrow::Cow;
 
-use super::*;
-use crate::hunt::publication::Publication;
-use crate::protobuf;
-use crate::session::codes::{Error, Unsubscribe as Why};
 use proptest::prelude::*;
+
+use crate::hunt::publication::{ClientInfo, Publication};
+use crate::protobuf::append_filled;
+use crate::session::codec::*;
+use crate::session::codes::{Error, Unsubscribe as Why};
+
+/// The commands of a message up to the first that is bad.
+fn commands(message: &[u8]) -> Vec<Result<Command<'_>, BadCommand>> {
+    let (mut rest, mut commands) = (message, Vec::new());
+    loop {
+        let command = take_command(Protocol::Json, &mut rest);
+        let ends = command.is_err() || rest.is_empty();
+        commands.push(command);
+        if ends {
+            return commands;
+        }
+    }
+}
 
 /// The only command of a message.
 fn command(message: &str) -> Command<'_> {
     let mut commands = commands(message.as_bytes());
-    let command = commands
-        .next()
-        .unwrap()
-        .unwrap_or_else(|_| panic!("{message}"));
-    assert!(commands.next().is_none());
-    command
+    assert_eq!(commands.len(), 1, "{message}");
+    commands.remove(0).unwrap_or_else(|_| panic!("{message}"))
 }
 
 fn is_bad(message: &[u8]) -> bool {
-    commands(message).next().unwrap().is_err()
+    commands(message)[0].is_err()
 }
 
-fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+fn text(message: &Message<'_>) -> String {
+    let mut out = Vec::new();
+    append(Protocol::Json, &mut out, message);
+    String::from_utf8(out).unwrap()
+}
+
+fn encoded(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
-    String::from_utf8(out).unwrap()
+    out
 }
 
 #[test]
@@ -37,7 +53,8 @@ fn connect_and_subscribe_in_one_frame() {
         r#"{"id":2,"subscribe":{"channel":"hunt:42","flag":1,"recover":true,"epoch":"kqZx","offset":17}}"#,
     );
     for message in [message.to_owned(), format!("{message}\n")] {
-        let all: Vec<_> = commands(message.as_bytes()).map(Result::unwrap).collect();
+        let all = commands(message.as_bytes());
+        let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
         assert_eq!(
             all.iter().map(|command| command.id).collect::<Vec<_>>(),
             [1, 2]
@@ -45,7 +62,7 @@ fn connect_and_subscribe_in_one_frame() {
         let Body::Connect(connect) = &all[0].body else {
             panic!("{all:?}")
         };
-        assert_eq!(connect.token.as_deref(), Some("eyJ"));
+        assert_eq!(connect.token, "eyJ");
         assert_eq!(connect.name, "js");
         let Body::Subscribe(subscribe) = &all[1].body else {
             panic!("{all:?}")
@@ -62,54 +79,85 @@ fn connect_and_subscribe_in_one_frame() {
 
 #[test]
 fn every_kind_of_command() {
+    let channel = Cow::Borrowed("h");
+    let token = Cow::Borrowed("t");
+    let publish = |data| {
+        Body::Publish(Publish {
+            channel: Cow::Borrowed("h"),
+            data,
+        })
+    };
     for (message, wanted) in [
         (
             r#"{"id":3,"unsubscribe":{"channel":"h"}}"#,
-            r#"Unsubscribe(Unsubscribe { channel: "h" })"#,
+            Body::Unsubscribe(Unsubscribe {
+                channel: channel.clone(),
+            }),
         ),
         (
             r#"{"id":4,"publish":{"channel":"h","data":{"a": [1]}}}"#,
-            r#"Publish(Publish { channel: "h", data: RawValue({"a": [1]}) })"#,
+            publish(br#"{"a": [1]}"#),
         ),
         (
             r#"{"id":4,"publish":{"channel":"h","data":null}}"#,
-            r#"Publish(Publish { channel: "h", data: RawValue(null) })"#,
+            publish(b"null"),
         ),
+        (r#"{"id":4,"publish":{"channel":"h"}}"#, publish(b"")),
         (
             r#"{"id":5,"presence":{"channel":"h"}}"#,
-            r#"Presence(Presence { channel: "h" })"#,
+            Body::Presence(Presence {
+                channel: channel.clone(),
+            }),
         ),
         (
             r#"{"id":6,"presence_stats":{"channel":"h"}}"#,
-            r#"PresenceStats(PresenceStats { channel: "h" })"#,
+            Body::PresenceStats(PresenceStats {
+                channel: channel.clone(),
+            }),
         ),
         (
             r#"{"id":7,"history":{"channel":"h","limit":-1,"since":{"offset":18446744073709551615,"epoch":"e"},"reverse":true}}"#,
-            r#"History(History { channel: "h", limit: -1, since: Some(Since { offset: 18446744073709551615, epoch: "e" }), reverse: true })"#,
+            Body::History(History {
+                channel: channel.clone(),
+                limit: -1,
+                since: Some(Since {
+                    offset: u64::MAX,
+                    epoch: Cow::Borrowed("e"),
+                }),
+                reverse: true,
+            }),
         ),
         (
             r#"{"history":{"channel":"h","since":null,"limit":null},"id":7}"#,
-            r#"History(History { channel: "h", limit: 0, since: None, reverse: false })"#,
+            Body::History(History {
+                channel: channel.clone(),
+                ..History::default()
+            }),
         ),
-        (r#"{"id":8,"ping":{}}"#, "Ping"),
+        (r#"{"id":8,"ping":{}}"#, Body::Ping),
         (
             r#"{"send":{"data":[1]}}"#,
-            "Send(Send { data: Some(RawValue([1])) })",
+            Body::Send(Send { data: b"[1]" }),
         ),
         (
             r#"{"id":9,"rpc":{"method":"m","data":""}}"#,
-            r#"Rpc(Rpc { method: "m", data: Some(RawValue("")) })"#,
+            Body::Rpc(Rpc {
+                method: Cow::Borrowed("m"),
+                data: b"\"\"",
+            }),
         ),
         (
             r#"{"id":10,"refresh":{"token":"t"}}"#,
-            r#"Refresh(Refresh { token: "t" })"#,
+            Body::Refresh(Refresh {
+                token: token.clone(),
+            }),
         ),
         (
             r#"{"id":11,"sub_refresh":{"channel":"h","token":"t","track":[1]}}"#,
-            r#"SubRefresh(SubRefresh { channel: "h", token: "t" })"#,
+            Body::SubRefresh(SubRefresh { channel, token }),
         ),
     ] {
-        assert_eq!(format!("{:?}", command(message).body), wanted);
+        assert_eq!(command(message).body, wanted);
     }
 }
 
@@ -125,16 +173,35 @@ fn what_the_session_must_judge_is_told() {
     assert!(subscribe.has_filter && subscribe.positioned && subscribe.recoverable);
     assert!(subscribe.join_leave && subscribe.token.is_empty());
     assert_eq!((&*subscribe.delta, subscribe.kind), ("fossil", 1));
-    assert_eq!(subscribe.data.unwrap().get(), "{}");
-    let Body::Connect(connect) =
-        command(r#"{"id":1,"connect":{"token":"","data":1,"subs":{"a":{}},"headers":{"x":"y"}}}"#)
-            .body
-    else {
+    assert_eq!(subscribe.data, b"{}");
+    let message = concat!(
+        r#"{"id":1,"connect":{"token":"","data":1,"headers":{"x":"y"},"subs":{"a":{},"#,
+        r#""\u0062":{"recover":true,"epoch":"e","offset":7,"channel":"x"}, "c":null}}}"#,
+    );
+    let Body::Connect(connect) = command(message).body else {
         panic!()
     };
-    assert_eq!(connect.token, None);
-    assert_eq!(connect.subs.unwrap().get(), r#"{"a":{}}"#);
-    assert_eq!(connect.headers.unwrap().get(), r#"{"x":"y"}"#);
+    assert_eq!((&*connect.token, connect.data), ("", &b"1"[..]));
+    let mut subs = Vec::new();
+    connect.subs.for_each(|sub| {
+        subs.push((
+            sub.channel.to_string(),
+            sub.recover,
+            sub.epoch.to_string(),
+            sub.offset,
+        ));
+    });
+    let sub = |channel: &str, recover, epoch: &str, offset| {
+        (channel.to_owned(), recover, epoch.to_owned(), offset)
+    };
+    assert_eq!(
+        subs,
+        [
+            sub("a", false, "", 0),
+            sub("b", true, "e", 7),
+            sub("c", false, "", 0)
+        ]
+    );
 }
 
 #[test]
@@ -161,8 +228,15 @@ fn pongs() {
             "{message}"
         );
     }
-    assert!(is_pong(b"{}") && is_pong(b"{}\n"));
-    assert!(!is_pong(b"") && !is_pong(b"{}{}") && !is_pong(b"{}\n\n"));
+    for (message, yes) in [
+        ("{}", true),
+        ("{}\n", true),
+        ("", false),
+        ("{}{}", false),
+        ("{}\n\n", false),
+    ] {
+        assert_eq!(is_pong(Protocol::Json, message.as_bytes()), yes);
+    }
 }
 
 #[test]
@@ -207,7 +281,11 @@ fn what_is_not_a_command() {
         r#"{"id":1,"subscribe":{"channel":"h","offset":18446744073709551616}}"#,
         r#"{"id":1,"subscribe":{"channel":"h","offset":1e3}}"#,
         r#"{"id":1,"history":{"channel":"h","limit":2147483648}}"#,
-        r#"{"id":1,"publish":{"channel":"h"}}"#,
+        r#"{"id":1,"connect":{"subs":[]}}"#,
+        r#"{"id":1,"connect":{"subs":{"a":[]}}}"#,
+        r#"{"id":1,"connect":{"subs":{"a":{"offset":-1}}}}"#,
+        r#"{"id":1,"connect":{"subs":{"a":1}}}"#,
+        r#"{"id":1,"history":{"channel":"h","since":[1,"e"]}}"#,
         r#"{"id":1,"publish":{"channel":"h","data":}}"#,
         r#"{"id":1,"publish":{"channel":"h","data":{"a":01}}}"#,
         r#"{"id":1,"publish":{"channel":"h","data":'a'}}"#,
@@ -235,22 +313,13 @@ fn invalid_utf8_is_bad_wherever_it_stands() {
 fn nothing_is_read_behind_a_bad_command() {
     let good = r#"{"id":1,"connect":{}}"#;
     let message = format!("{good}\nbad\n{good}");
-    let ids: Vec<_> = commands(message.as_bytes())
-        .map(|command| command.is_ok())
-        .collect();
-    assert_eq!(ids, [true, false]);
-    let empty_line = format!("{good}\n\n");
-    assert_eq!(
-        commands(empty_line.as_bytes())
-            .filter(Result::is_err)
-            .count(),
-        1
-    );
-    let many = "{}\n".repeat(10_000);
-    assert_eq!(
-        commands(many.as_bytes()).filter(Result::is_ok).count(),
-        10_000
-    );
+    let are_good = |message: &str| {
+        let commands = commands(message.as_bytes());
+        commands.iter().map(Result::is_ok).collect::<Vec<_>>()
+    };
+    assert_eq!(are_good(&message), [true, false]);
+    assert_eq!(are_good(&format!("{good}\n\n")), [true, false]);
+    assert_eq!(are_good(&"{}\n".repeat(10_000)), [true; 10_000]);
 }
 
 #[test]
@@ -287,7 +356,7 @@ proptest! {
         let mut message = br#"{"id":2,"subscribe":{"channel":"h","flag":1,"offset":17}}"#.to_vec();
         let at = at.index(message.len() + 1);
         message.splice(at..(at + cut).min(message.len()), noise);
-        let results: Vec<bool> = commands(&message).map(|command| command.is_ok()).collect();
+        let results: Vec<bool> = commands(&message).iter().map(Result::is_ok).collect();
         prop_assert!(!results.is_empty());
         prop_assert!(results[..results.len() - 1].iter().all(|ok| *ok));
     }
@@ -313,11 +382,13 @@ fn replies_as_on_the_wire() {
         ttl_s: Some(3599),
         ping_s: 25,
         pong: true,
+        ..ConnectResult::default()
     };
     assert_eq!(
-        text(|out| connect_reply(out, 1, &connect)),
+        text(&Message::Reply(1, Reply::Connect(connect))),
         r#"{"id":1,"connect":{"client":"0c3f","version":"x","expires":true,"ttl":3599,"ping":25,"pong":true}}"#
     );
+    let publications = encoded(|out| append_publication(out, br#"{"n":18}"#, 18));
     let subscribe = SubscribeResult {
         recoverable: true,
         positioned: true,
@@ -325,103 +396,217 @@ fn replies_as_on_the_wire() {
         offset: 17,
         was_recovering: true,
         recovered: true,
-        publications: &publications(&[r#"{"n":18}"#], 18),
+        publications: &publications,
+        ..SubscribeResult::default()
     };
     assert_eq!(
-        text(|out| subscribe_reply(out, 2, &subscribe)),
+        text(&Message::Reply(2, Reply::Subscribe(subscribe))),
         r#"{"id":2,"subscribe":{"recoverable":true,"epoch":"kqZx","publications":[{"data":{"n":18},"offset":18}],"recovered":true,"offset":17,"positioned":true,"was_recovering":true}}"#
     );
     assert_eq!(
-        text(|out| error_reply(out, 3, Error::PermissionDenied)),
+        text(&Message::Reply(3, Reply::Error(Error::PermissionDenied))),
         r#"{"id":3,"error":{"code":103,"message":"permission denied"}}"#
     );
-    assert_eq!(PING, b"{}");
-    let mut frame = Vec::new();
-    crate::ws::frame::append_frame(&mut frame, crate::ws::frame::Opcode::Text, PING);
-    assert_eq!(frame, PING_FRAME);
+    assert_eq!(text(&Message::Ping), "{}");
+}
+
+fn append_publication(out: &mut Vec<u8>, data: &[u8], offset: u64) {
+    append_filled(out, |out| {
+        let publication = Publication {
+            data,
+            offset,
+            ..Publication::default()
+        };
+        publication.append(out);
+    });
 }
 
 #[test]
 fn what_is_empty_is_left_out() {
     let bare = ConnectResult {
         client: "c",
-        version: "",
-        ttl_s: None,
-        ping_s: 0,
-        pong: false,
+        ..ConnectResult::default()
     };
-    for (written, wanted) in [
+    for (reply, wanted) in [
+        (Reply::Connect(bare), r#"{"id":1,"connect":{"client":"c"}}"#),
         (
-            text(|out| connect_reply(out, 1, &bare)),
-            r#"{"id":1,"connect":{"client":"c"}}"#,
+            Reply::Subscribe(SubscribeResult::default()),
+            r#"{"id":1,"subscribe":{}}"#,
+        ),
+        (Reply::Unsubscribe, r#"{"id":1,"unsubscribe":{}}"#),
+        (Reply::Publish, r#"{"id":1,"publish":{}}"#),
+        (Reply::Rpc { data: b"" }, r#"{"id":1,"rpc":{}}"#),
+        (
+            Reply::SubRefresh { ttl_s: None },
+            r#"{"id":1,"sub_refresh":{}}"#,
         ),
         (
-            text(|out| subscribe_reply(out, 2, &SubscribeResult::default())),
-            r#"{"id":2,"subscribe":{}}"#,
-        ),
-        (
-            text(|out| unsubscribe_reply(out, 3)),
-            r#"{"id":3,"unsubscribe":{}}"#,
-        ),
-        (
-            text(|out| publish_reply(out, 4)),
-            r#"{"id":4,"publish":{}}"#,
-        ),
-        (
-            text(|out| sub_refresh_reply(out, 5, None)),
-            r#"{"id":5,"sub_refresh":{}}"#,
-        ),
-        (
-            text(|out| error_reply(out, 6, Error::Internal)),
-            r#"{"id":6,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
+            Reply::Error(Error::Internal),
+            r#"{"id":1,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
         ),
     ] {
-        assert_eq!(written, wanted);
+        assert_eq!(text(&Message::Reply(1, reply)), wanted);
     }
 }
 
-/// A list of publications with these payloads, numbered from `offset` on if that is not 0.
-fn publications(payloads: &[&str], offset: u64) -> Vec<u8> {
-    let mut list = Vec::new();
-    for (n, payload) in (0..).zip(payloads) {
-        let publication = Publication {
-            data: payload.as_bytes(),
-            offset: if offset == 0 { 0 } else { offset + n },
-            ..Publication::default()
-        };
-        protobuf::append_filled(&mut list, |out| publication.append(out));
-    }
-    list
+#[test]
+fn what_is_full_is_all_there() {
+    let result = SubscribeResult {
+        ttl_s: Some(0),
+        data: b"[1]",
+        id: 9,
+        ..SubscribeResult::default()
+    };
+    let subs = encoded(|out| {
+        append_sub(Protocol::Json, out, "a\"b", &SubscribeResult::default());
+        append_sub(Protocol::Json, out, "c", &result);
+    });
+    let connect = ConnectResult {
+        client: "c",
+        data: b"{}",
+        subs: &subs,
+        session: "s",
+        node: "n",
+        time_ms: 1_700_000_000_000,
+        ..ConnectResult::default()
+    };
+    assert_eq!(
+        text(&Message::Reply(1, Reply::Connect(connect))),
+        concat!(
+            r#"{"id":1,"connect":{"client":"c","data":{},"subs":{"a\"b":{},"#,
+            r#""c":{"expires":true,"data":[1],"id":9}},"session":"s","node":"n","time":1700000000000}}"#
+        )
+    );
 }
 
 #[test]
 fn what_is_always_there() {
-    for (written, wanted) in [
+    let two = encoded(|out| {
+        append_publication(out, b"1", 0);
+        append_publication(out, b"2", 3);
+    });
+    let info = encoded(|out| {
+        let info = ClientInfo {
+            user: "u",
+            client: "c\"",
+            ..ClientInfo::default()
+        };
+        info.append(out);
+    });
+    let present = encoded(|out| {
+        append_filled(out, |out| out.extend_from_slice(b"c1"));
+        append_filled(out, |out| out.extend_from_slice(&info));
+        append_filled(out, |out| out.extend_from_slice(b"c2"));
+        append_filled(out, |_| ());
+    });
+    let history = |publications| Reply::History {
+        publications,
+        epoch: "",
+        offset: 0,
+    };
+    for (reply, wanted) in [
         (
-            text(|out| history_reply(out, 1, b"", "", 0)),
+            history(b""),
             r#"{"id":1,"history":{"publications":[],"epoch":"","offset":0}}"#,
         ),
         (
-            text(|out| history_reply(out, 1, &publications(&["1", "2"], 0), "e", 2)),
-            r#"{"id":1,"history":{"publications":[{"data":1},{"data":2}],"epoch":"e","offset":2}}"#,
+            history(&two),
+            r#"{"id":1,"history":{"publications":[{"data":1},{"data":2,"offset":3}],"epoch":"","offset":0}}"#,
         ),
         (
-            text(|out| presence_reply(out, 2, b"")),
-            r#"{"id":2,"presence":{"presence":{}}}"#,
+            Reply::Presence { entries: b"" },
+            r#"{"id":1,"presence":{"presence":{}}}"#,
         ),
         (
-            text(|out| presence_stats_reply(out, 3, 0, 0)),
-            r#"{"id":3,"presence_stats":{"num_clients":0,"num_users":0}}"#,
+            Reply::Presence { entries: &present },
+            r#"{"id":1,"presence":{"presence":{"c1":{"user":"u","client":"c\""},"c2":{"user":"","client":""}}}}"#,
         ),
         (
-            text(|out| refresh_reply(out, 4, "c", "v", Some(9))),
-            r#"{"id":4,"refresh":{"client":"c","version":"v","expires":true,"ttl":9}}"#,
+            Reply::PresenceStats {
+                num_clients: 0,
+                num_users: 0,
+            },
+            r#"{"id":1,"presence_stats":{"num_clients":0,"num_users":0}}"#,
         ),
         (
-            text(|out| unsubscribe_push(out, "h\n", Why::InsufficientState)),
-            r#"{"push":{"channel":"h\n","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#,
+            Reply::Refresh {
+                client: "c",
+                version: "v",
+                ttl_s: Some(9),
+            },
+            r#"{"id":1,"refresh":{"client":"c","version":"v","expires":true,"ttl":9}}"#,
         ),
     ] {
-        assert_eq!(written, wanted);
+        assert_eq!(text(&Message::Reply(1, reply)), wanted);
+    }
+}
+
+#[test]
+fn pushes() {
+    let publication = encoded(|out| {
+        let publication = Publication {
+            data: b"1",
+            offset: 5,
+            ..Publication::default()
+        };
+        publication.append(out);
+    });
+    let subscribe = Pushed::Subscribe {
+        recoverable: true,
+        epoch: "e",
+        offset: 3,
+        positioned: true,
+        data: b"[]",
+    };
+    for (body, wanted) in [
+        (
+            Pushed::Publication(&publication),
+            r#""pub":{"data":1,"offset":5}"#,
+        ),
+        (
+            Pushed::Join(b""),
+            r#""join":{"info":{"user":"","client":""}}"#,
+        ),
+        (
+            Pushed::Leave(b"\x0a\x01u"),
+            r#""leave":{"info":{"user":"u","client":""}}"#,
+        ),
+        (
+            Pushed::Unsubscribe(Why::InsufficientState),
+            r#""unsubscribe":{"code":2500,"reason":"insufficient state"}"#,
+        ),
+        (Pushed::Message(b"{}"), r#""message":{"data":{}}"#),
+        (
+            subscribe,
+            r#""subscribe":{"recoverable":true,"epoch":"e","offset":3,"positioned":true,"data":[]}"#,
+        ),
+        (
+            Pushed::Disconnect {
+                code: 3001,
+                reason: "shutdown",
+            },
+            r#""disconnect":{"code":3001,"reason":"shutdown"}"#,
+        ),
+        (
+            Pushed::Refresh { ttl_s: Some(7) },
+            r#""refresh":{"expires":true,"ttl":7}"#,
+        ),
+        (Pushed::Connect(ConnectResult::default()), r#""connect":{}"#),
+    ] {
+        let push = |channel, id| Push { channel, id, body };
+        for (push, fields) in [
+            (push("h\n", 0), r#""channel":"h\n","#),
+            (push("", 7), r#""id":7,"#),
+            (push("", 0), ""),
+        ] {
+            assert_eq!(
+                text(&Message::Push(push)),
+                format!("{{\"push\":{{{fields}{wanted}}}}}")
+            );
+            assert_eq!(
+                text(&Message::BarePush(push)),
+                format!("{{{fields}{wanted}}}")
+            );
+        }
     }
 }

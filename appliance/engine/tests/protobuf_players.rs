@@ -1,0 +1,217 @@
+//! Players that speak Protocol Buffers, as the native mobile SDKs do; their messages are written and
+//! read by another implementation ([`schema`]).
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod schema;
+mod world;
+
+use prost::Message;
+use schema::{ChannelRequest, Command, ConnectRequest, PublishRequest, Reply, SubscribeRequest};
+use world::World;
+
+const TARGET: &str = "/connection/websocket";
+const PHONE: &str = "Sec-WebSocket-Protocol: centrifuge-protobuf\r\n";
+
+fn command(id: u32, set: impl FnOnce(&mut Command)) -> Command {
+    let mut command = Command {
+        id,
+        ..Command::default()
+    };
+    set(&mut command);
+    command
+}
+
+fn connect(id: u32) -> Command {
+    command(id, |command| {
+        command.connect = Some(ConnectRequest::default())
+    })
+}
+
+fn subscribe(id: u32, channel: &str) -> Command {
+    let subscribe = SubscribeRequest {
+        channel: channel.to_owned(),
+        ..SubscribeRequest::default()
+    };
+    command(id, |command| command.subscribe = Some(subscribe))
+}
+
+fn unsubscribe(id: u32, channel: &str) -> Command {
+    let channel = channel.to_owned();
+    command(id, |command| {
+        command.unsubscribe = Some(ChannelRequest { channel })
+    })
+}
+
+fn publish(id: u32, channel: &str, data: &[u8]) -> Command {
+    let publish = PublishRequest {
+        channel: channel.to_owned(),
+        data: data.to_vec(),
+    };
+    command(id, |command| command.publish = Some(publish))
+}
+
+/// Commands as one message.
+fn message(commands: &[Command]) -> Vec<u8> {
+    let each = commands.iter().map(Message::encode_length_delimited_to_vec);
+    each.collect::<Vec<_>>().concat()
+}
+
+fn send(world: &mut World, player: usize, commands: &[Command]) {
+    world.send_frame(player, 0x82, &message(commands));
+}
+
+/// What has come: replies of whole binary frames, pings among them.
+fn replies(world: &mut World, player: usize) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    for (first, payload) in world.frames(player) {
+        assert_eq!(first, 0x82, "{payload:x?}");
+        let mut rest = &payload[..];
+        while !rest.is_empty() {
+            replies.push(Reply::decode_length_delimited(&mut rest).unwrap());
+        }
+    }
+    replies
+}
+
+fn ask(world: &mut World, player: usize, commands: &[Command]) -> Vec<Reply> {
+    send(world, player, commands);
+    world.run(20);
+    replies(world, player)
+}
+
+/// Upgrades and connects.
+fn phone(world: &mut World) -> usize {
+    let player = world.upgrade_at(TARGET, PHONE);
+    assert!(ask(world, player, &[connect(1)])[0].connect.is_some());
+    player
+}
+
+#[test]
+fn commands_of_one_frame_are_answered_in_order() {
+    let mut world = World::new();
+    for (target, lines) in [
+        (TARGET, PHONE),
+        ("/connection/websocket?format=protobuf", ""),
+        ("/connection/websocket?cf_protocol=protobuf", ""),
+    ] {
+        let player = world.upgrade_at(target, lines);
+        let commands = [
+            connect(1),
+            subscribe(2, "h"),
+            unsubscribe(3, "h"),
+            publish(4, "h", b"1"),
+        ];
+        let replies = ask(&mut world, player, &commands);
+        let ids: Vec<u32> = replies.iter().map(|reply| reply.id).collect();
+        assert_eq!(ids, [1, 2, 3, 4]);
+        let connect = replies[0].connect.as_ref().unwrap();
+        assert_eq!((connect.ping, connect.pong), (25, true));
+        assert_eq!(connect.client.len(), 36);
+        let subscribe = replies[1].subscribe.as_ref().unwrap();
+        assert!(subscribe.recoverable && !subscribe.epoch.is_empty());
+        assert!(replies[2].unsubscribe.is_some() && replies[3].publish.is_some());
+    }
+}
+
+#[test]
+fn the_opcode_does_not_matter() {
+    let mut world = World::new();
+    let player = world.upgrade_at(TARGET, PHONE);
+    world.send_frame(player, 0x81, &message(&[connect(1)]));
+    world.run(20);
+    assert!(replies(&mut world, player)[0].connect.is_some());
+}
+
+#[test]
+fn only_json_is_published_and_without_white_space() {
+    let mut world = World::new();
+    let browser = world.connect();
+    world.subscribe(browser, "h");
+    let player = phone(&mut world);
+    for data in [&b""[..], b"{", b"\xff", b"plain text", &b"[".repeat(200)] {
+        let replies = ask(&mut world, player, &[publish(2, "h", data)]);
+        assert_eq!(replies[0].error.as_ref().unwrap().code, 107, "{data:x?}");
+    }
+    let data = b"{\n \"a b\": [1, \"\\n\"]\r\n}";
+    let replies = ask(&mut world, player, &[publish(3, "h", data)]);
+    assert!(replies[0].publish.is_some(), "{replies:?}");
+    let push = world.players[browser].inbox.pop_front().unwrap();
+    assert!(push.contains(r#""data":{"a b":[1,"\n"]},"#), "{push}");
+    assert!(world.players[browser].inbox.is_empty());
+}
+
+#[test]
+fn commands_behind_a_slow_one_wait_for_their_turn() {
+    let mut world = World::new();
+    let player = phone(&mut world);
+    world.journal_works = false;
+    send(
+        &mut world,
+        player,
+        &[subscribe(5, "a"), unsubscribe(6, "b")],
+    );
+    send(
+        &mut world,
+        player,
+        &[unsubscribe(7, "c"), unsubscribe(8, "d")],
+    );
+    send(&mut world, player, &[subscribe(9, "closed:x")]);
+    world.run(50);
+    assert_eq!(replies(&mut world, player), []);
+    world.journal_works = true;
+    world.run(50);
+    let replies = replies(&mut world, player);
+    let ids: Vec<u32> = replies.iter().map(|reply| reply.id).collect();
+    assert_eq!(ids, [5, 6, 7, 8, 9]);
+    assert_eq!(replies[4].error.as_ref().unwrap().code, 103);
+}
+
+#[test]
+fn what_is_no_command_closes_the_connection() {
+    let mut world = World::new();
+    let mut two = unsubscribe(3, "h");
+    two.publish = publish(3, "h", b"1").publish;
+    let ping = command(3, |command| command.ping = Some(schema::Empty {}));
+    for bytes in [
+        b"".to_vec(),
+        // A pong that nobody asked for.
+        vec![0],
+        b"{}".to_vec(),
+        vec![9, 1],
+        message(&[command(3, |_| ())]),
+        message(&[unsubscribe(0, "h")]),
+        message(&[unsubscribe(3, "")]),
+        message(&[connect(3)]),
+        message(&[ping]),
+        message(&[two]),
+        [&message(&[unsubscribe(3, "h")])[..], &[7]].concat(),
+    ] {
+        let player = phone(&mut world);
+        world.send_frame(player, 0x82, &bytes);
+        world.run(20);
+        let frames = world.frames(player);
+        let (first, close) = frames.last().unwrap();
+        assert_eq!(*first, 0x88, "{bytes:x?}");
+        assert_eq!(close[..2], 3501_u16.to_be_bytes(), "{bytes:x?}");
+    }
+}
+
+#[test]
+fn pings_are_answered_by_one_zero_byte() {
+    let mut world = World::new();
+    let (good, mute) = (phone(&mut world), phone(&mut world));
+    let mut pings = 0;
+    for _ in 0..80_000 {
+        world.step();
+        for frame in world.frames(good) {
+            assert_eq!(frame, (0x82, vec![0]));
+            pings += 1;
+            world.send_frame(good, 0x82, &[0]);
+        }
+    }
+    assert!(pings >= 3, "{pings}");
+    let frames = world.frames(mute);
+    assert_eq!(frames[0], (0x82, vec![0]));
+    assert_eq!(frames[1].1[..2], 3012_u16.to_be_bytes());
+}
