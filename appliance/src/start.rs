@@ -222,21 +222,24 @@ fn data_core(
 /// The token check that sessions are handed.
 fn verifier(config: &Config) -> Verify {
     let tokens = Tokens::new(&config.client.token_hmac_secret);
-    Box::new(move |token| {
-        let now_s = clock::wall_ms() / 1_000;
-        let claims = tokens
-            .verify_connection(token, now_s)
-            .map_err(|error| match error {
+    Verify {
+        connection: Box::new(move |token| {
+            let now_s = clock::wall_ms() / 1_000;
+            let claims = tokens.verify_connection(token, now_s);
+            let claims = claims.map_err(|error| match error {
                 auth::TokenError::Expired => TokenError::Expired,
                 auth::TokenError::Invalid => TokenError::Invalid,
             })?;
-        let left = |at: u64| u32::try_from(at.saturating_sub(now_s)).unwrap_or(u32::MAX);
-        Ok(Claims {
-            user: claims.user,
-            ttl_s: claims.expire_at.map(left),
-            info: claims.info.unwrap_or_default().into_bytes(),
-        })
-    })
+            let left = |at: u64| u32::try_from(at.saturating_sub(now_s)).unwrap_or(u32::MAX);
+            Ok(Claims {
+                user: claims.user,
+                ttl_s: claims.expire_at.map(left),
+                info: claims.info.unwrap_or_default().into_bytes(),
+                ..Claims::default()
+            })
+        }),
+        ..Verify::nothing()
+    }
 }
 
 fn control_parts(
