@@ -10,6 +10,8 @@ use engine::memory::chunk::CHUNK_BYTES;
 use engine::ring::broadcast::PAGE_BYTES_MAX;
 use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
 
+use crate::auth::keys::Static;
+
 use super::{Admin, ChannelRules, Client, Config, Debugging, Fault, Game, Statsd, TcpSettings};
 
 /// Queues one appliance serves at most: the journal answers 64 cores, and one is control.
@@ -225,6 +227,11 @@ fn admission(config: &Config, faults: &mut Faults) {
         let message = "is empty, there is no other key for tokens, and client.anonymous is false, so \
                        nobody could connect; set one";
         faults.add("client.token_hmac_secret", message);
+    }
+    if let Err(bad) = Static::parse(client) {
+        for (key, message) in bad {
+            faults.add(key, message);
+        }
     }
     let personal = &client.user_personal_channel_namespace;
     if !personal.is_empty() && !config.namespace.iter().any(|n| n.name == *personal) {
