@@ -1,169 +1,101 @@
-//! Checks the tokens that players bring: JSON Web Tokens (RFC 7519) signed with HS256.
+//! Checks the tokens that players bring: JSON Web Tokens (RFC 7519) for a connection or for one
+//! subscription.
 //!
-//! Called by a data core's session for each connect and refresh command. Keeps the
-//! crypto library out of the engine. Pure: the time is an argument, and there is no leeway (both
-//! clocks are the operator's). What a failure does to the connection is the session's business.
+//! Called by a data core's session for each command with a token; keeps the crypto library out of the
+//! engine. The road of a token: [`keys`] finds the one key that may have signed it and verifies it,
+//! [`claims`] reads what it says in the engine's words. [`jwks`] reads keys anew while all this goes on:
+//! whoever verifies takes the keys that are there, without waiting.
 //!
-//! Invariants: nothing of a token is believed before its signature was verified; with no secret
-//! configured every token is invalid; other algorithms ("none" included) are refused.
+//! Invariants: nothing of a token is believed before its signature was verified, but which key to try; a
+//! key verifies only its own family of algorithms, so no public key is ever taken for a secret; with no
+//! key every token is invalid. There is no leeway in time: both clocks are the operator's. What a
+//! failure does to the connection is the session's business (`engine::session::permission`).
 
-use base64::Engine;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
-
-use crate::config::Secret;
-use crate::control::json;
-
+pub mod claims;
+pub mod jwks;
+pub mod keys;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use engine::session::rules::{Claims, SubscriptionClaims, TokenError, Verify};
+
+use crate::auth::claims::Written;
+use crate::auth::jwks::KeyFile;
+use crate::auth::keys::{Keys, Static};
+use crate::clock;
+use crate::config::Client;
 
 /// Longest token looked at, in bytes: a longer one costs no hashing.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// Verifies tokens with one secret. Clone it into each data core.
-#[derive(Clone)]
+/// What is true of tokens beside their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// One of `aud` has to be this; empty takes any.
+    pub audience: String,
+    /// `iss` has to be this; empty takes any.
+    pub issuer: String,
+}
+
+/// Verifies tokens. Clones share their keys.
+#[derive(Debug, Clone)]
 pub struct Tokens {
-    /// None when no secret is configured.
-    key: Option<DecodingKey>,
-    validation: Validation,
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens")
-            .field("configured", &self.key.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a connection token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims {
-    /// The player's user; empty is anonymous.
-    pub user: String,
-    /// Second (Unix time) at which the connection expires; none never.
-    pub expire_at: Option<u64>,
-    /// `conn_info` for others to see: compact JSON.
-    pub info: Option<String>,
-}
-
-/// Why a token is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenError {
-    /// Good once, or good later (`exp`, `nbf`): the client may fetch another (error 109).
-    Expired,
-    /// Not ours, damaged, or of the other kind.
-    Invalid,
-}
-
-/// Claims as they are written. Unknown ones are ignored (RFC 7519 4).
-#[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    sub: String,
-    exp: Option<f64>,
-    nbf: Option<f64>,
-    expire_at: Option<u64>,
-    info: Option<Box<RawValue>>,
-    b64info: Option<String>,
-    channel: Option<IgnoredAny>,
+    keys: Arc<ArcSwap<Keys>>,
+    expected: Expected,
 }
 
 impl Tokens {
-    /// For tokens signed with `secret`; an empty one accepts none.
-    pub fn new(secret: &Secret) -> Tokens {
-        let mut validation = Validation::new(Algorithm::HS256);
-        // Times are compared with the caller's clock in `check_times`; `aud` and `iss` are not
-        // configured, so anyone's are accepted.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        let key =
-            (!secret.is_empty()).then(|| DecodingKey::from_secret(secret.expose().as_bytes()));
-        Tokens { key, validation }
+    /// For the keys that `client` names, and the file to read them anew from, if there is one. The
+    /// error says which key cannot be used, and why.
+    pub fn open(client: &Client) -> anyhow::Result<(Tokens, Option<KeyFile>)> {
+        // The check of the configuration has refused bad ones already.
+        let fixed = Static::parse(client).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+        let (keys, file) = match &client.token_jwks_file {
+            None => (
+                Arc::new(ArcSwap::from_pointee(Keys::new(fixed, None))),
+                None,
+            ),
+            Some(path) => {
+                let (keys, file) = KeyFile::open(path, fixed)?;
+                (keys, Some(file))
+            }
+        };
+        let expected = Expected {
+            audience: client.token_audience.clone(),
+            issuer: client.token_issuer.clone(),
+        };
+        Ok((Tokens { keys, expected }, file))
+    }
+
+    /// The checks that a data core's sessions are handed.
+    pub fn verify(&self) -> Verify {
+        let (connection, subscription) = (self.clone(), self.clone());
+        let now_s = || clock::wall_ms() / 1_000;
+        Verify {
+            connection: Box::new(move |token| connection.connection(token, now_s())),
+            subscription: Box::new(move |token| subscription.subscription(token, now_s())),
+        }
     }
 
     /// Checks a connection token at second `now_s` (Unix time).
-    pub fn verify_connection(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
-        let written = self.decode(token)?;
-        // A subscription token must not open a connection.
-        if written.channel.is_some() {
-            return Err(TokenError::Invalid);
-        }
-        written.check_times(now_s)?;
-        Ok(Claims {
-            expire_at: written.lifetime(),
-            info: written.info()?,
-            user: written.sub,
-        })
+    pub fn connection(&self, token: &str, now_s: u64) -> Result<Claims, TokenError> {
+        self.read(token, now_s)?.connection(now_s)
     }
 
-    fn decode(&self, token: &str) -> Result<Written, TokenError> {
-        let key = self.key.as_ref().ok_or(TokenError::Invalid)?;
+    /// Checks a subscription token at second `now_s` (Unix time).
+    pub fn subscription(&self, token: &str, now_s: u64) -> Result<SubscriptionClaims, TokenError> {
+        self.read(token, now_s)?.subscription(now_s)
+    }
+
+    fn read(&self, token: &str, now_s: u64) -> Result<Written, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
-        jsonwebtoken::decode::<Written>(token, key, &self.validation)
-            .map(|data| data.claims)
-            .map_err(|_| TokenError::Invalid)
+        let written: Written = self.keys.load().verify(token).ok_or(TokenError::Invalid)?;
+        written.check(&self.expected, now_s)?;
+        Ok(written)
     }
-}
-
-impl Written {
-    /// RFC 7519 4.1.4: not accepted on or after `exp`. 4.1.5: not accepted before `nbf`; a token from
-    /// a fast clock is worth asking again, so that too is "expired".
-    fn check_times(&self, now_s: u64) -> Result<(), TokenError> {
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "seconds fit a double for 285 million years"
-        )]
-        let now = now_s as f64;
-        let expired = self.exp.is_some_and(|exp| exp <= now);
-        let early = self.nbf.is_some_and(|nbf| nbf > now);
-        if expired || early {
-            Err(TokenError::Expired)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// `expire_at` overrides `exp` as the end of the connection; 0 means never.
-    fn lifetime(&self) -> Option<u64> {
-        match self.expire_at {
-            Some(0) => None,
-            Some(second) => Some(second),
-            None => self.exp.map(whole_seconds),
-        }
-    }
-
-    /// `b64info` (for what is not JSON in other servers) or `info`; ours must be JSON.
-    fn info(&self) -> Result<Option<String>, TokenError> {
-        if let Some(encoded) = self.b64info.as_deref().filter(|text| !text.is_empty()) {
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(encoded)
-                .map_err(|_| TokenError::Invalid)?;
-            return json::compact(&bytes)
-                .map(Some)
-                .map_err(|_| TokenError::Invalid);
-        }
-        let Some(raw) = &self.info else {
-            return Ok(None);
-        };
-        json::compact(raw.get().as_bytes())
-            .map(Some)
-            .map_err(|_| TokenError::Invalid)
-    }
-}
-
-/// Seconds of a date that may have a fraction (RFC 7519 2, NumericDate), rounded down.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "float casts saturate; only dates after now, hence positive, get here"
-)]
-fn whole_seconds(date: f64) -> u64 {
-    date as u64
 }

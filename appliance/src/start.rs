@@ -26,13 +26,14 @@ use engine::metrics::histogram::{self, Collector, Recorder};
 use engine::ring::broadcast::RECORD_BYTES_MAX;
 use engine::ring::bytes::{Reader, Writer, ring};
 use engine::ring::submit::SUBMISSION_BYTES_MAX;
-use engine::session::rules::{Claims, TokenError, Verify};
+use engine::session::rules::Verify;
 use engine::session::{Sessions, Submit};
 use engine::tcp::Tcp;
 use xdp_prog::port::XskPort;
 use xdp_prog::steering::{Steering, rx_queues};
 
-use crate::auth::{self, Tokens};
+use crate::auth::Tokens;
+use crate::auth::jwks::KeyFile;
 use crate::config::check::QUEUES_MAX;
 use crate::config::{self, Config};
 use crate::cores::{Life, Stage, control, data, journal};
@@ -82,6 +83,7 @@ struct Share {
     broadcast: Reader,
     mailbox: Mailbox,
     recorder: Recorder,
+    verify: Verify,
     counters: Counters,
 }
 
@@ -98,6 +100,7 @@ pub fn start(config: &Config) -> Result<Appliance> {
     let mebibytes = plan.memory_bytes(config) >> 20;
     tracing::info!("{interface}: {queues} queues, {count} data cores, {mebibytes} MiB");
 
+    let (tokens, key_file) = Tokens::open(&config.client)?;
     let store = RocksStore::open(&config.journal.path, translate::store(config))?;
     let listener = TcpListener::bind(config.admin.listen)
         .with_context(|| format!("admin.listen: cannot bind {}", config.admin.listen))?;
@@ -148,12 +151,13 @@ pub fn start(config: &Config) -> Result<Appliance> {
             broadcast,
             mailbox,
             recorder,
+            verify: tokens.verify(),
             counters,
         };
         data_cores.push(data_core(config, &plan, &secrets, share)?);
     }
     let control = control_parts(
-        &plan, &cores, &steering, listener, submit, answers, collectors,
+        &plan, &cores, &steering, listener, key_file, submit, answers, collectors,
     )?;
     spawn(config, &plan, cores, steering, data_cores, journal, control)
 }
@@ -197,6 +201,7 @@ fn data_core(
         broadcast,
         mailbox,
         recorder,
+        verify,
         counters,
     } = share;
     let hunts_max = config.game.hunts_max;
@@ -211,7 +216,7 @@ fn data_core(
             config.game.players_max,
             config.game.private_chunks,
             translate::rules(config),
-            verifier(config),
+            verify,
             counters.clone(),
             recorder,
             secrets.seed ^ clock::now().0,
@@ -224,31 +229,12 @@ fn data_core(
     }))
 }
 
-/// The token check that sessions are handed.
-fn verifier(config: &Config) -> Verify {
-    let tokens = Tokens::new(&config.client.token_hmac_secret);
-    Box::new(move |token| {
-        let now_s = clock::wall_ms() / 1_000;
-        let claims = tokens
-            .verify_connection(token, now_s)
-            .map_err(|error| match error {
-                auth::TokenError::Expired => TokenError::Expired,
-                auth::TokenError::Invalid => TokenError::Invalid,
-            })?;
-        let left = |at: u64| u32::try_from(at.saturating_sub(now_s)).unwrap_or(u32::MAX);
-        Ok(Claims {
-            user: claims.user,
-            ttl_s: claims.expire_at.map(left),
-            info: claims.info.unwrap_or_default().into_bytes(),
-        })
-    })
-}
-
 fn control_parts(
     plan: &Plan,
     cores: &Cores,
     steering: &Steering,
     listener: TcpListener,
+    key_file: Option<KeyFile>,
     submit: Writer,
     answers: Reader,
     collectors: Vec<Collector>,
@@ -259,6 +245,7 @@ fn control_parts(
     let reader = steering.reader()?;
     Ok(control::Parts {
         listener,
+        key_file,
         submit,
         answers,
         bell: cores.bells[count].clone(),

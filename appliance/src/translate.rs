@@ -58,6 +58,8 @@ pub fn rules(config: &Config) -> Rules {
         echo: config.debug.echo,
         allowed_origins: client.allowed_origins.clone(),
         anonymous: client.anonymous,
+        disallow_anonymous_connection_tokens: client.disallow_anonymous_connection_tokens,
+        personal_channel: personal_channel(client),
         ping_interval: seconds(client.ping_interval_s),
         pong_timeout: seconds(client.pong_timeout_s),
         handshake_timeout: seconds(client.handshake_timeout_s),
@@ -73,12 +75,37 @@ pub fn rules(config: &Config) -> Rules {
 
 fn channel_rules(rules: config::ChannelRules) -> ChannelRules {
     ChannelRules {
-        allow_subscribe: rules.allow_subscribe,
-        allow_publish: rules.allow_publish,
-        allow_publish_subscriber: rules.allow_publish_subscriber,
+        history: rules.keeps_history(),
         force_recovery: rules.force_recovery,
-        history: rules.history_size > 0 && rules.history_ttl_s > 0,
+        allow_recovery: rules.allow_recovery,
+        force_positioning: rules.force_positioning,
+        allow_positioning: rules.allow_positioning,
+        presence: rules.presence,
+        join_leave: rules.join_leave,
+        force_push_join_leave: rules.force_push_join_leave,
+        allow_subscribe_for_client: rules.allow_subscribe_for_client,
+        allow_subscribe_for_anonymous: rules.allow_subscribe_for_anonymous,
+        allow_user_limited_channels: rules.allow_user_limited_channels,
+        allow_publish_for_client: rules.allow_publish_for_client,
+        allow_publish_for_subscriber: rules.allow_publish_for_subscriber,
+        allow_publish_for_anonymous: rules.allow_publish_for_anonymous,
+        allow_history_for_client: rules.allow_history_for_client,
+        allow_history_for_subscriber: rules.allow_history_for_subscriber,
+        allow_history_for_anonymous: rules.allow_history_for_anonymous,
+        allow_presence_for_client: rules.allow_presence_for_client,
+        allow_presence_for_subscriber: rules.allow_presence_for_subscriber,
+        allow_presence_for_anonymous: rules.allow_presence_for_anonymous,
+        compression: rules.compression,
     }
+}
+
+/// The name of a user's own hunt, up to the user's id.
+fn personal_channel(client: &config::Client) -> Option<String> {
+    let prefix = match client.user_personal_channel_namespace.as_str() {
+        "" => "#".to_owned(),
+        namespace => format!("{namespace}:#"),
+    };
+    client.user_personal_channel.then_some(prefix)
 }
 
 /// For the journal core.

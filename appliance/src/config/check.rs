@@ -10,6 +10,8 @@ use engine::memory::chunk::CHUNK_BYTES;
 use engine::ring::broadcast::PAGE_BYTES_MAX;
 use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
 
+use crate::auth::keys::Static;
+
 use super::{Admin, ChannelRules, Client, Config, Debugging, Fault, Game, Statsd, TcpSettings};
 
 /// Queues one appliance serves at most: the journal answers 64 cores, and one is control.
@@ -46,8 +48,8 @@ pub fn check(config: &Config) -> Vec<Fault> {
     tcp(config.tcp, &mut faults);
     memory(config, &mut faults);
     client(&config.client, &mut faults);
+    admission(config, &mut faults);
     debug(&config.debug, &mut faults);
-    rules("channel", config.channel, &mut faults);
     namespaces(config, &mut faults);
     cpus(config, &mut faults);
     if config.journal.path.as_os_str().is_empty() {
@@ -183,10 +185,6 @@ fn memory(config: &Config, faults: &mut Faults) {
 }
 
 fn client(client: &Client, faults: &mut Faults) {
-    if client.token_hmac_secret.is_empty() && !client.anonymous {
-        let message = "is empty and client.anonymous is false, so nobody could connect; set one";
-        faults.add("client.token_hmac_secret", message);
-    }
     if client.allowed_origins.iter().any(String::is_empty) {
         faults.add("client.allowed_origins", "has an empty entry; remove it");
     }
@@ -215,6 +213,38 @@ fn client(client: &Client, faults: &mut Faults) {
     }
 }
 
+/// Who may come in, and where to.
+fn admission(config: &Config, faults: &mut Faults) {
+    let client = &config.client;
+    let keys = [
+        client.token_hmac_secret.expose(),
+        &client.token_rsa_public_key,
+        &client.token_ecdsa_public_key,
+        &client.token_ed25519_public_key,
+    ];
+    let no_keys = keys.iter().all(|key| key.is_empty()) && client.token_jwks_file.is_none();
+    if no_keys && !client.anonymous {
+        let message = "is empty, there is no other key for tokens, and client.anonymous is false, so \
+                       nobody could connect; set one";
+        faults.add("client.token_hmac_secret", message);
+    }
+    if let Err(bad) = Static::parse(client) {
+        for (key, message) in bad {
+            faults.add(key, message);
+        }
+    }
+    let personal = &client.user_personal_channel_namespace;
+    if !personal.is_empty() && !config.namespace.iter().any(|n| n.name == *personal) {
+        let message =
+            format!("{personal:?} is not the name of a [[namespace]]; add it, or name another");
+        faults.add("client.user_personal_channel_namespace", message);
+    }
+    if !personal.is_empty() && !client.user_personal_channel {
+        let message = "is set, but client.user_personal_channel is false; set it to true";
+        faults.add("client.user_personal_channel_namespace", message);
+    }
+}
+
 fn debug(debug: &Debugging, faults: &mut Faults) {
     if !(MESSAGE_BYTES_MIN..=ECHO_BYTES_MAX).contains(&debug.echo_message_bytes_max) {
         let message = format!("is not from {MESSAGE_BYTES_MIN} to {ECHO_BYTES_MAX}; change it");
@@ -222,12 +252,81 @@ fn debug(debug: &Debugging, faults: &mut Faults) {
     }
 }
 
-fn rules(table: &str, rules: ChannelRules, faults: &mut Faults) {
-    faults.at_least_one(&format!("{table}.history_size"), rules.history_size.into());
-    faults.at_least_one(&format!("{table}.history_ttl_s"), rules.history_ttl_s);
+/// What is wrong with `rules`: the key, and why.
+fn rules(rules: &ChannelRules) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    let mut needs = |keys: &[(&'static str, bool)], there: bool, message: &'static str| {
+        if !there {
+            let on = keys.iter().filter(|(_, on)| *on);
+            found.extend(on.map(|(key, _)| (*key, message)));
+        }
+    };
+    needs(
+        &[
+            ("force_recovery", rules.force_recovery),
+            ("allow_recovery", rules.allow_recovery),
+            ("force_positioning", rules.force_positioning),
+            ("allow_positioning", rules.allow_positioning),
+            ("allow_history_for_client", rules.allow_history_for_client),
+            (
+                "allow_history_for_subscriber",
+                rules.allow_history_for_subscriber,
+            ),
+        ],
+        rules.keeps_history(),
+        "is true, but there is no history; set it to false, or history_size and history_ttl_s above 0",
+    );
+    needs(
+        &[("force_push_join_leave", rules.force_push_join_leave)],
+        rules.join_leave,
+        "is true, but nothing is announced; set join_leave = true, or this to false",
+    );
+    // Those who may see who is present may also ask for joins and leaves.
+    needs(
+        &[
+            ("allow_presence_for_client", rules.allow_presence_for_client),
+            (
+                "allow_presence_for_subscriber",
+                rules.allow_presence_for_subscriber,
+            ),
+        ],
+        rules.presence || rules.join_leave,
+        "is true, but nobody is known to be there; set presence = true, or this to false",
+    );
+    // By itself the anonymous' key does nothing. Not so for subscribing, where it is on by default.
+    let alone = "is true, but is nothing without the same key _for_client or _for_subscriber; set one of them";
+    needs(
+        &[(
+            "allow_publish_for_anonymous",
+            rules.allow_publish_for_anonymous,
+        )],
+        rules.allow_publish_for_client || rules.allow_publish_for_subscriber,
+        alone,
+    );
+    needs(
+        &[(
+            "allow_history_for_anonymous",
+            rules.allow_history_for_anonymous,
+        )],
+        rules.allow_history_for_client || rules.allow_history_for_subscriber,
+        alone,
+    );
+    needs(
+        &[(
+            "allow_presence_for_anonymous",
+            rules.allow_presence_for_anonymous,
+        )],
+        rules.allow_presence_for_client || rules.allow_presence_for_subscriber,
+        alone,
+    );
+    found
 }
 
 fn namespaces(config: &Config, faults: &mut Faults) {
+    let common = rules(&config.channel);
+    for (key, message) in &common {
+        faults.add(format!("channel.{key}"), *message);
+    }
     let mut seen = HashSet::new();
     for (index, namespace) in config.namespace.iter().enumerate() {
         let key = format!("namespace[{index}].name");
@@ -240,9 +339,10 @@ fn namespaces(config: &Config, faults: &mut Faults) {
         if !seen.insert(name) {
             faults.add(key, format!("{name:?} is there twice; join the two"));
         }
-        let table = format!("namespace[{index}]");
-        if namespace.history_size == Some(0) || namespace.history_ttl_s == Some(0) {
-            rules(&table, namespace.rules(config.channel), faults);
+        // What is wrong in [channel] is not repeated for those who inherit it.
+        let own = rules(&namespace.rules(config.channel));
+        for (key, message) in own.into_iter().filter(|fault| !common.contains(fault)) {
+            faults.add(format!("namespace[{index}].{key}"), message);
         }
     }
 }

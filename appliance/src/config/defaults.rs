@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Admin, ChannelRules, Client, Congestion, Debugging, Durability, Game, Journal, Level, Log,
-    Poll, Secret, Statsd, TcpSettings, XdpMode, ZeroCopy,
+    Admin, Client, Congestion, Debugging, Durability, Game, Journal, Level, Log, Poll, Secret,
+    Statsd, TcpSettings, XdpMode, ZeroCopy,
 };
 
 impl Default for Game {
@@ -42,7 +42,16 @@ impl Default for Client {
     fn default() -> Client {
         Client {
             anonymous: false,
+            disallow_anonymous_connection_tokens: false,
             token_hmac_secret: Secret::default(),
+            token_rsa_public_key: String::new(),
+            token_ecdsa_public_key: String::new(),
+            token_ed25519_public_key: String::new(),
+            token_jwks_file: None,
+            token_audience: String::new(),
+            token_issuer: String::new(),
+            user_personal_channel: false,
+            user_personal_channel_namespace: String::new(),
             allowed_origins: Vec::new(),
             ping_interval_s: 25,
             pong_timeout_s: 8,
@@ -51,19 +60,6 @@ impl Default for Client {
             message_bytes_max: 65_536,
             channels_max: 128,
             lag_bytes_max: 1_048_576,
-        }
-    }
-}
-
-impl Default for ChannelRules {
-    fn default() -> ChannelRules {
-        ChannelRules {
-            allow_subscribe: true,
-            allow_publish: false,
-            allow_publish_subscriber: false,
-            history_size: 1000,
-            history_ttl_s: 86_400,
-            force_recovery: true,
         }
     }
 }

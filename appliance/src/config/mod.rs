@@ -10,6 +10,7 @@
 //!
 //! Not here: what exists on this machine (interface, queues, CPUs). `start` finds that out.
 
+pub mod channel;
 pub mod check;
 mod defaults;
 pub mod fault;
@@ -21,8 +22,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use engine::ring::submit;
 use serde::Deserialize;
 
+pub use channel::{ChannelRules, Namespace};
 pub use fault::{ConfigError, Fault};
 
 /// The whole file.
@@ -145,8 +148,26 @@ pub enum Congestion {
 pub struct Client {
     /// Connect without a token.
     pub anonymous: bool,
-    /// HS256 secret; empty accepts no token.
+    /// Tokens without a user are refused.
+    pub disallow_anonymous_connection_tokens: bool,
+    /// Secret of HS256, HS384 and HS512; empty accepts none of them.
     pub token_hmac_secret: Secret,
+    /// Public key of RS256, RS384 and RS512 as PEM text; empty accepts none of them.
+    pub token_rsa_public_key: String,
+    /// Public key of ES256 or ES384 as PEM text; empty accepts neither.
+    pub token_ecdsa_public_key: String,
+    /// Public key of EdDSA as PEM text; empty does not accept it.
+    pub token_ed25519_public_key: String,
+    /// Keys that tokens name by `kid` (JSON Web Key Set).
+    pub token_jwks_file: Option<PathBuf>,
+    /// What `aud` has to hold; empty takes any.
+    pub token_audience: String,
+    /// What `iss` has to be; empty takes any.
+    pub token_issuer: String,
+    /// Users are subscribed to `#user`.
+    pub user_personal_channel: bool,
+    /// In this namespace; empty in none.
+    pub user_personal_channel_namespace: String,
     /// Globs of accepted origins; empty asks for the same host.
     pub allowed_origins: Vec<String>,
     /// Seconds between pings.
@@ -163,44 +184,6 @@ pub struct Client {
     pub channels_max: u32,
     /// Unsent bytes before a player is slow.
     pub lag_bytes_max: usize,
-}
-
-/// `[channel]`, and what a namespace's rules come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ChannelRules {
-    /// Subscribe without a subscription token.
-    pub allow_subscribe: bool,
-    /// Publish by any player.
-    pub allow_publish: bool,
-    /// Publish by subscribers.
-    pub allow_publish_subscriber: bool,
-    /// Events kept.
-    pub history_size: u32,
-    /// Seconds an event is kept.
-    pub history_ttl_s: u64,
-    /// Recover also those who did not ask.
-    pub force_recovery: bool,
-}
-
-/// One `[[namespace]]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Namespace {
-    /// The hunts' names up to the first colon.
-    pub name: String,
-    /// See [`ChannelRules`].
-    pub allow_subscribe: Option<bool>,
-    /// See [`ChannelRules`].
-    pub allow_publish: Option<bool>,
-    /// See [`ChannelRules`].
-    pub allow_publish_subscriber: Option<bool>,
-    /// See [`ChannelRules`].
-    pub history_size: Option<u32>,
-    /// See [`ChannelRules`].
-    pub history_ttl_s: Option<u64>,
-    /// See [`ChannelRules`].
-    pub force_recovery: Option<bool>,
 }
 
 /// `[journal]`.
@@ -370,26 +353,10 @@ impl Config {
 
     /// The rules of `hunt`; none when its namespace is not configured (error 102).
     pub fn channel_rules(&self, hunt: &str) -> Option<ChannelRules> {
-        let Some((name, _)) = hunt.split_once(':') else {
+        let Some(name) = submit::namespace(hunt) else {
             return Some(self.channel);
         };
         let namespace = self.namespace.iter().find(|n| n.name == name)?;
         Some(namespace.rules(self.channel))
-    }
-}
-
-impl Namespace {
-    /// What this namespace says, and `otherwise` where it says nothing.
-    pub fn rules(&self, otherwise: ChannelRules) -> ChannelRules {
-        ChannelRules {
-            allow_subscribe: self.allow_subscribe.unwrap_or(otherwise.allow_subscribe),
-            allow_publish: self.allow_publish.unwrap_or(otherwise.allow_publish),
-            allow_publish_subscriber: self
-                .allow_publish_subscriber
-                .unwrap_or(otherwise.allow_publish_subscriber),
-            history_size: self.history_size.unwrap_or(otherwise.history_size),
-            history_ttl_s: self.history_ttl_s.unwrap_or(otherwise.history_ttl_s),
-            force_recovery: self.force_recovery.unwrap_or(otherwise.force_recovery),
-        }
     }
 }

@@ -207,8 +207,8 @@ fn an_unknown_key_is_refused_with_line_and_key() {
 }
 
 #[test]
-fn keys_of_later_versions_are_unknown() {
-    for line in ["presence = true", "join_leave = true"] {
+fn keys_of_other_servers_and_versions_are_unknown() {
+    for line in ["delta_publish = true", "allow_publish = true"] {
         assert!(
             faults(&with("channel", line))[0]
                 .message
@@ -249,7 +249,7 @@ fn all_bad_values_are_named_at_once() {
 #[test]
 fn a_line_inside_an_array_of_tables_is_found() {
     let text = format!(
-        "{LEAST}[[namespace]]\nname = \"a\"\n[[namespace]]\n\nname = \"a\"\nhistory_size = 0"
+        "{LEAST}[[namespace]]\nname = \"a\"\n[[namespace]]\n\nname = \"a\"\nforce_push_join_leave = true"
     );
     let found: Vec<_> = faults(&text).into_iter().map(|f| (f.line, f.key)).collect();
     let first = LEAST.lines().count();
@@ -257,7 +257,10 @@ fn a_line_inside_an_array_of_tables_is_found() {
         found,
         [
             (Some(first + 5), "namespace[1].name".to_owned()),
-            (Some(first + 6), "namespace[1].history_size".to_owned()),
+            (
+                Some(first + 6),
+                "namespace[1].force_push_join_leave".to_owned()
+            ),
         ]
     );
 }
@@ -318,8 +321,73 @@ const BAD_LINES: &[(&str, &str, &str)] = &[
         "game.private_chunks",
     ),
     ("client", "lag_bytes_max = 100000000", "game.hunt_log_mib"),
-    ("channel", "history_size = 0", "channel.history_size"),
-    ("channel", "history_ttl_s = 0", "channel.history_ttl_s"),
+    ("channel", "history_size = 0", "channel.force_recovery"),
+    ("channel", "history_ttl_s = 0", "channel.force_recovery"),
+    (
+        "channel",
+        "history_size = 0\nforce_recovery = false\nallow_recovery = true",
+        "channel.allow_recovery",
+    ),
+    (
+        "channel",
+        "history_size = 0\nforce_recovery = false\nforce_positioning = true",
+        "channel.force_positioning",
+    ),
+    (
+        "channel",
+        "history_size = 0\nforce_recovery = false\nallow_positioning = true",
+        "channel.allow_positioning",
+    ),
+    (
+        "channel",
+        "history_size = 0\nforce_recovery = false\nallow_history_for_client = true",
+        "channel.allow_history_for_client",
+    ),
+    (
+        "channel",
+        "history_size = 0\nforce_recovery = false\nallow_history_for_subscriber = true",
+        "channel.allow_history_for_subscriber",
+    ),
+    (
+        "channel",
+        "force_push_join_leave = true",
+        "channel.force_push_join_leave",
+    ),
+    (
+        "channel",
+        "allow_presence_for_client = true",
+        "channel.allow_presence_for_client",
+    ),
+    (
+        "channel",
+        "allow_presence_for_subscriber = true",
+        "channel.allow_presence_for_subscriber",
+    ),
+    (
+        "channel",
+        "allow_publish_for_anonymous = true",
+        "channel.allow_publish_for_anonymous",
+    ),
+    (
+        "channel",
+        "allow_history_for_anonymous = true",
+        "channel.allow_history_for_anonymous",
+    ),
+    (
+        "channel",
+        "presence = true\nallow_presence_for_anonymous = true",
+        "channel.allow_presence_for_anonymous",
+    ),
+    (
+        "client",
+        "user_personal_channel = true\nuser_personal_channel_namespace = \"none\"",
+        "client.user_personal_channel_namespace",
+    ),
+    (
+        "[namespace]",
+        "name = \"a\"\nhistory_size = 0",
+        "namespace[0].force_recovery",
+    ),
     ("journal", "path = \"\"", "journal.path"),
     ("journal", "hunts_max = 0", "journal.hunts_max"),
     ("admin", "insecure = true", "admin.insecure"),
@@ -385,15 +453,38 @@ fn every_rule_on_what_is_required_refuses() {
 #[test]
 fn a_namespace_says_only_what_differs() {
     let text = format!(
-        "{LEAST}[channel]\nhistory_size = 7\n[[namespace]]\nname = \"finals\"\nallow_publish = true\n"
+        "{LEAST}[channel]\nhistory_size = 7\n[[namespace]]\nname = \"finals\"\nallow_publish_for_client = true\n"
     );
     let config = Config::parse(&text).unwrap();
     let finals = config.channel_rules("finals:42:x").unwrap();
-    assert!(finals.allow_publish);
+    assert!(finals.allow_publish_for_client);
     assert_eq!(finals.history_size, 7);
-    assert!(!config.channel_rules("final").unwrap().allow_publish);
+    assert!(
+        !config
+            .channel_rules("final")
+            .unwrap()
+            .allow_publish_for_client
+    );
     assert_eq!(config.channel_rules("other:42"), None);
     assert_eq!(config.channel_rules(":42"), None);
+}
+
+/// What does not fit together is named once, where it can be mended.
+#[test]
+fn a_namespace_is_not_blamed_for_what_it_inherits() {
+    let namespace =
+        "[[namespace]]\nname = \"a\"\n[[namespace]]\nname = \"b\"\nforce_recovery = true\n";
+    let text = format!("{LEAST}[channel]\nhistory_size = 0\n{namespace}");
+    let keys: Vec<_> = faults(&text).into_iter().map(|f| f.key).collect();
+    assert_eq!(keys, ["channel.force_recovery"]);
+    let text = text.replace(
+        "history_size = 0",
+        "history_size = 0\nforce_recovery = false",
+    );
+    let keys: Vec<_> = faults(&text).into_iter().map(|f| f.key).collect();
+    assert_eq!(keys, ["namespace[1].force_recovery"]);
+    let text = text.replace("\nforce_recovery = true", "");
+    assert!(!Config::parse(&text).unwrap().channel.keeps_history());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use engine::ring::bytes::{Reader, Writer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep};
 
+use crate::auth::jwks::KeyFile;
 use crate::clock;
 use crate::config::{Config, Statsd};
 use crate::control::api::{Api, router};
@@ -35,6 +36,8 @@ const FINISH_MAX: Duration = Duration::from_secs(1);
 pub struct Parts {
     /// The admin socket, bound.
     pub listener: TcpListener,
+    /// Keys for tokens that may change.
+    pub key_file: Option<KeyFile>,
     /// To the journal.
     pub submit: Writer,
     /// From the journal.
@@ -66,6 +69,7 @@ pub fn run(config: &Config, parts: Parts) -> Result<()> {
 async fn serve(config: &Config, parts: Parts) -> Result<()> {
     let Parts {
         listener,
+        key_file,
         submit,
         answers,
         bell,
@@ -84,6 +88,9 @@ async fn serve(config: &Config, parts: Parts) -> Result<()> {
         let exporter = Exporter::open(settings)
             .with_context(|| format!("statsd.address: cannot reach {}", settings.address))?;
         tokio::spawn(report(exporter, settings.clone(), sources.clone()));
+    }
+    if let Some(file) = key_file {
+        tokio::spawn(file.follow(own.clone()));
     }
     tokio::spawn(on_signal(life.clone())?);
     let api = Api {

@@ -147,7 +147,8 @@ fn toml(directory: &Path, settings: Settings) -> String {
         history_size = 1000000
         [[namespace]]
         name = "open"
-        allow_publish = true
+        allow_publish_for_client = true
+        allow_publish_for_anonymous = true
         [journal]
         path = "{}"
         durability = "{durability}"

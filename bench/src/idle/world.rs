@@ -19,7 +19,7 @@ use engine::port::memory::MemoryPort;
 use engine::ring::broadcast::RECORD_BYTES_MAX;
 use engine::ring::bytes::{Writer, ring};
 use engine::ring::submit::{Publish, SUBMISSION_BYTES_MAX, Submission};
-use engine::session::rules::{ChannelRules, Rules, TokenError};
+use engine::session::rules::{ChannelRules, Rules, Verify};
 use engine::session::{Sessions, Submit};
 use engine::tcp::{self, Tcp};
 use engine::units::Micros;
@@ -99,7 +99,7 @@ impl World {
                 players,
                 4096,
                 rules(),
-                Box::new(|_: &str| Err(TokenError::Invalid)),
+                Verify::nothing(),
                 counters.clone(),
                 histogram::recorder().0,
                 3,
@@ -284,6 +284,8 @@ fn rules() -> Rules {
         path: "/connection/websocket".to_owned(),
         allowed_origins: Vec::new(),
         anonymous: true,
+        disallow_anonymous_connection_tokens: false,
+        personal_channel: None,
         ping_interval: PING_INTERVAL,
         pong_timeout: Micros::from_secs(8),
         handshake_timeout: Micros::from_secs(5),
@@ -294,11 +296,11 @@ fn rules() -> Rules {
         lag_bytes_max: 200_000,
         namespaces: Vec::new(),
         default: ChannelRules {
-            allow_subscribe: true,
-            allow_publish: false,
-            allow_publish_subscriber: false,
-            force_recovery: true,
             history: true,
+            force_recovery: true,
+            allow_subscribe_for_client: true,
+            allow_subscribe_for_anonymous: true,
+            ..ChannelRules::default()
         },
     }
 }

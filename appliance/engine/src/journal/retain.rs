@@ -8,6 +8,7 @@ use crate::journal::hunts::{Hunt, Hunts};
 use crate::journal::record::{EventRecord, HuntRow, emit, parse};
 use crate::journal::store::{Batch, Direction, Store, StoreError};
 use crate::ring::broadcast::HuntNumber;
+use crate::ring::submit;
 use crate::units::Micros;
 
 /// Time between two looks for something to remove, unless the last one was cut short.
@@ -48,14 +49,14 @@ impl Rule {
 pub struct Retention {
     /// For hunts without a namespace, and for namespaces that are no longer configured.
     pub default: Rule,
-    /// Namespace and rule; a hunt's namespace is its name up to the first colon.
+    /// Namespace ([`submit::namespace`]) and rule.
     pub namespaces: Vec<(Box<str>, Rule)>,
 }
 
 impl Retention {
     /// The rule of `hunt`.
     pub fn rule(&self, hunt: &str) -> Rule {
-        let Some((namespace, _)) = hunt.split_once(':') else {
+        let Some(namespace) = submit::namespace(hunt) else {
             return self.default;
         };
         let named = self

@@ -164,6 +164,8 @@ catalog! {
     // control
     ApiRequests "api_requests" Counter "Admin API requests";
     ApiErrors "api_errors" Counter "Admin API requests answered with an error";
+    AuthKeysReloads "auth_keys_reloads" Counter "Times client.token_jwks_file had changed and was taken over";
+    AuthKeysErrors "auth_keys_errors" Counter "Times client.token_jwks_file had changed and was broken or gone: the keys read before stay";
     ApiUnauthorized "api_unauthorized" Counter "Admin API requests without the right key";
 }
 

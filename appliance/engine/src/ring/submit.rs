@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// Longest hunt name in bytes, as in Centrifugo (`channel.max_length`).
 pub const HUNT_NAME_BYTES_MAX: usize = 255;
 
+/// First byte of the name of a hunt that nobody may subscribe to without a token, as in Centrifugo.
+pub const PRIVATE_PREFIX: char = '$';
+
+/// The namespace of `hunt`: what stands before the first `:`, without a [`PRIVATE_PREFIX`]; none when
+/// there is no `:`.
+pub fn namespace(hunt: &str) -> Option<&str> {
+    let name = hunt.strip_prefix(PRIVATE_PREFIX).unwrap_or(hunt);
+    name.split_once(':').map(|(namespace, _)| namespace)
+}
+
 /// Longest event payload in bytes: a publish above it is refused as "bad request".
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 

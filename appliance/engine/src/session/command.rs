@@ -185,11 +185,12 @@ impl Sessions {
         let claims = match &*connect.token {
             "" if self.rules.anonymous => crate::session::rules::Claims::default(),
             "" => return self.disconnect(road, id, Disconnect::BadRequest),
-            token => match (self.verify)(token) {
+            token => match (self.verify.connection)(token) {
                 Ok(claims) => claims,
                 Err(TokenError::Expired) => {
                     return self.refuse_connect(road, id, number, Error::TokenExpired);
                 }
+                Err(TokenError::Lapsed) => return self.refuse(road, id, number, Error::Expired),
                 Err(TokenError::Invalid) => {
                     return self.disconnect(road, id, Disconnect::InvalidToken);
                 }
@@ -226,8 +227,9 @@ impl Sessions {
     }
 
     fn on_refresh(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: &str) {
-        let claims = match (self.verify)(token) {
+        let claims = match (self.verify.connection)(token) {
             Ok(claims) => claims,
+            Err(TokenError::Lapsed) => return self.refuse(road, id, number, Error::Expired),
             Err(TokenError::Expired) => {
                 return self.disconnect(road, id, Disconnect::ConnectionExpired);
             }
@@ -270,7 +272,7 @@ impl Sessions {
         if wish.has_filter {
             return self.refuse(road, id, number, Error::BadRequest);
         }
-        if !rules.allow_subscribe || wish.channel.starts_with('$') {
+        if !rules.allow_subscribe_for_client || wish.channel.starts_with('$') {
             return self.refuse(road, id, number, Error::PermissionDenied);
         }
         // The count is 16 bits; nobody has a use for as many.
@@ -363,7 +365,10 @@ impl Sessions {
         }
         let (anyone, subscribers) = match self.rules.channel(&event.channel) {
             Err(error) => return self.refuse(road, id, number, name_error(error)),
-            Ok(rules) => (rules.allow_publish, rules.allow_publish_subscriber),
+            Ok(rules) => (
+                rules.allow_publish_for_client,
+                rules.allow_publish_for_subscriber,
+            ),
         };
         let allowed = anyone || subscribers && self.is_subscribed(road, id, &event.channel);
         if !allowed {

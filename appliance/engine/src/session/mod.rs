@@ -19,6 +19,7 @@
 pub mod codec;
 pub mod codes;
 pub mod rules;
+pub mod permission;
 pub mod player;
 mod input;
 mod command;

@@ -1,45 +1,160 @@
-//! What players may do: the configuration as the sessions see it, and the token check they are
-//! handed.
+//! What players may do: the configuration as the sessions see it, what tokens say, and the token
+//! check that sessions are handed. What follows from rules and tokens together is
+//! [`super::permission`]'s business.
 
+use crate::ring::submit;
 use crate::units::Micros;
 
-/// Rules of the hunts of one namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Rules of the hunts of one namespace; the names are those of Centrifugo's options. Made from the
+/// configuration, whose check refuses combinations that mean nothing. All false allows nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChannelRules {
-    /// Players may subscribe.
-    pub allow_subscribe: bool,
-    /// Players may publish.
-    pub allow_publish: bool,
-    /// Players may publish to a hunt they are subscribed to.
-    pub allow_publish_subscriber: bool,
+    /// Events are kept for recovery and history (`history_size` and `history_ttl_s` above zero).
+    pub history: bool,
     /// Every subscription is recoverable, whether the player asked or not.
     pub force_recovery: bool,
-    /// Events are kept for recovery (`history_size` and `history_ttl_s` above zero).
-    pub history: bool,
+    /// A subscription is recoverable if the player asks.
+    pub allow_recovery: bool,
+    /// Every subscription has a position, whether the player asked or not.
+    pub force_positioning: bool,
+    /// A subscription has a position if the player asks.
+    pub allow_positioning: bool,
+    /// Who is subscribed is known and can be asked for.
+    pub presence: bool,
+    /// Who comes and goes is announced.
+    pub join_leave: bool,
+    /// Every subscriber is told, whether it asked or not.
+    pub force_push_join_leave: bool,
+    /// Players with a user id may subscribe without a token.
+    pub allow_subscribe_for_client: bool,
+    /// So may the anonymous.
+    pub allow_subscribe_for_anonymous: bool,
+    /// Users named behind the `#` of a hunt's name, and only they, may subscribe to it without a token.
+    pub allow_user_limited_channels: bool,
+    /// Players with a user id may publish.
+    pub allow_publish_for_client: bool,
+    /// They may publish to hunts they are subscribed to.
+    pub allow_publish_for_subscriber: bool,
+    /// The two before hold for the anonymous too.
+    pub allow_publish_for_anonymous: bool,
+    /// Players with a user id may read the history.
+    pub allow_history_for_client: bool,
+    /// They may read the history of hunts they are subscribed to.
+    pub allow_history_for_subscriber: bool,
+    /// The two before hold for the anonymous too.
+    pub allow_history_for_anonymous: bool,
+    /// Players with a user id may ask who is present.
+    pub allow_presence_for_client: bool,
+    /// They may ask it of hunts they are subscribed to.
+    pub allow_presence_for_subscriber: bool,
+    /// The two before hold for the anonymous too.
+    pub allow_presence_for_anonymous: bool,
+    /// Events are compressed for players that negotiated it.
+    pub compression: bool,
 }
 
-/// A token that verified.
+/// What a token says of one subscription in place of the namespace's rules; none leaves the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// See [`ChannelRules::presence`].
+    pub presence: Option<bool>,
+    /// See [`ChannelRules::join_leave`].
+    pub join_leave: Option<bool>,
+    /// See [`ChannelRules::force_push_join_leave`].
+    pub force_push_join_leave: Option<bool>,
+    /// See [`ChannelRules::force_recovery`].
+    pub force_recovery: Option<bool>,
+    /// See [`ChannelRules::force_positioning`].
+    pub force_positioning: Option<bool>,
+}
+
+/// A connection token that verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
     /// The player's user id; empty means anonymous.
     pub user: String,
-    /// Seconds until the token expires; none when it does not.
+    /// Seconds until the connection expires, at most [`TTL_S_MAX`]; none when it does not.
     pub ttl_s: Option<u32>,
-    /// JSON that others see about the player, or empty.
+    /// Compact JSON that others see about the player (`conn_info`), or empty.
     pub info: Vec<u8>,
+    /// Hunts the player is subscribed to by us; no name is there twice.
+    pub subscriptions: Vec<ServerSubscription>,
 }
 
-/// A token that did not.
+/// One hunt that a connection token subscribes its bearer to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerSubscription {
+    /// The hunt's name, as it stands in the token: not checked against any rule.
+    pub channel: String,
+    /// Compact JSON that others see about this subscription (`chan_info`), or empty.
+    pub info: Vec<u8>,
+    /// Compact JSON for the player, in the connect reply, or empty.
+    pub data: Vec<u8>,
+    /// In place of the namespace's rules.
+    pub overrides: Overrides,
+}
+
+/// A subscription token that verified. Whether it is for this player and hunt is for
+/// [`super::permission`] to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubscriptionClaims {
+    /// The user it was made for; empty means anonymous.
+    pub user: String,
+    /// The hunt it is for; never empty.
+    pub channel: String,
+    /// The client id it is bound to; empty binds to none.
+    pub client: String,
+    /// Seconds until the subscription expires, at most [`TTL_S_MAX`]; none when it does not.
+    pub ttl_s: Option<u32>,
+    /// Compact JSON that others see about this subscription (`chan_info`), or empty.
+    pub info: Vec<u8>,
+    /// Compact JSON for the player, in the subscribe reply, or empty.
+    pub data: Vec<u8>,
+    /// In place of the namespace's rules.
+    pub overrides: Overrides,
+}
+
+/// Longest time to live told to a player, in seconds: a year, as in Centrifugo, so that SDKs that
+/// count milliseconds in 32 bits are not far off. What lasts longer is refreshed once a year.
+pub const TTL_S_MAX: u32 = 365 * 24 * 60 * 60;
+
+/// A token that did not verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenError {
-    /// Right signature, past its time.
+    /// Right signature, past its `exp` or before its `nbf`: another one may be fetched.
     Expired,
+    /// Right signature and still good, but what it grants is over (`expire_at` lies in the past).
+    Lapsed,
     /// Anything else.
     Invalid,
 }
 
-/// Checks a connection token. Handed in so that cryptography stays outside the engine.
-pub type Verify = Box<dyn Fn(&str) -> Result<Claims, TokenError> + Send>;
+/// A check of one kind of token against the wall clock.
+pub type Check<T> = Box<dyn Fn(&str) -> Result<T, TokenError> + Send>;
+
+/// Checks tokens. Handed in so that cryptography and the wall clock stay outside the engine.
+pub struct Verify {
+    /// Of connect and refresh.
+    pub connection: Check<Claims>,
+    /// Of subscribe and sub_refresh.
+    pub subscription: Check<SubscriptionClaims>,
+}
+
+impl Verify {
+    /// Accepts no token.
+    pub fn nothing() -> Verify {
+        Verify {
+            connection: Box::new(|_| Err(TokenError::Invalid)),
+            subscription: Box::new(|_| Err(TokenError::Invalid)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Verify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verify").finish_non_exhaustive()
+    }
+}
 
 /// Rules of all sessions of a core.
 #[derive(Debug, Clone)]
@@ -54,6 +169,11 @@ pub struct Rules {
     pub allowed_origins: Vec<String>,
     /// Connections without a token are accepted.
     pub anonymous: bool,
+    /// Tokens without a user are not.
+    pub disallow_anonymous_connection_tokens: bool,
+    /// The prefix of the hunt that every user is subscribed to by us (`#` or `name:#`, the user id
+    /// follows); none subscribes to nothing.
+    pub personal_channel: Option<String>,
     /// Time between two pings, whole seconds.
     pub ping_interval: Micros,
     /// Time a player has to answer a ping.
@@ -94,20 +214,24 @@ impl Rules {
         }
     }
 
-    /// The rules that hold for the hunt called `name` (namespace: what stands before the first `:`).
+    /// The rules that hold for the hunt called `name`. As in Centrifugo, an unknown namespace goes
+    /// before a character that may not be.
     pub fn channel(&self, name: &str) -> Result<&ChannelRules, NameError> {
-        if name.is_empty()
-            || name.len() > crate::ring::submit::HUNT_NAME_BYTES_MAX
-            || !name.is_ascii()
-        {
+        if name.is_empty() || name.len() > submit::HUNT_NAME_BYTES_MAX {
             return Err(NameError::Malformed);
         }
-        let Some((namespace, _)) = name.split_once(':') else {
-            return Ok(&self.default);
+        let rules = match submit::namespace(name) {
+            None => &self.default,
+            Some(namespace) => self
+                .namespaces
+                .iter()
+                .find_map(|(known, rules)| (known == namespace).then_some(rules))
+                .ok_or(NameError::UnknownNamespace)?,
         };
-        let found = self.namespaces.iter().find(|(known, _)| known == namespace);
-        found
-            .map(|(_, rules)| rules)
-            .ok_or(NameError::UnknownNamespace)
+        if name.is_ascii() {
+            Ok(rules)
+        } else {
+            Err(NameError::Malformed)
+        }
     }
 }

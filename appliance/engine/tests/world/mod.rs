@@ -29,7 +29,7 @@ use engine::port::memory::MemoryPort;
 use engine::ring::broadcast::{RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
 use engine::ring::submit::{Publish, SUBMISSION_BYTES_MAX, Submission};
-use engine::session::rules::{ChannelRules, Claims, Rules, TokenError};
+use engine::session::rules::{ChannelRules, Claims, Rules, TokenError, Verify};
 use engine::session::{Sessions, Submit};
 use engine::tcp::{self, Tcp};
 use engine::units::Micros;
@@ -122,11 +122,13 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Setup {
         let channel = ChannelRules {
-            allow_subscribe: true,
-            allow_publish: true,
-            allow_publish_subscriber: false,
-            force_recovery: true,
             history: true,
+            force_recovery: true,
+            allow_subscribe_for_client: true,
+            allow_subscribe_for_anonymous: true,
+            allow_publish_for_client: true,
+            allow_publish_for_anonymous: true,
+            ..ChannelRules::default()
         };
         Setup {
             rules: Rules {
@@ -135,6 +137,8 @@ impl Default for Setup {
                 echo: false,
                 allowed_origins: Vec::new(),
                 anonymous: true,
+                disallow_anonymous_connection_tokens: false,
+                personal_channel: None,
                 ping_interval: Micros::from_secs(25),
                 pong_timeout: Micros::from_secs(8),
                 handshake_timeout: Micros::from_secs(5),
@@ -146,8 +150,8 @@ impl Default for Setup {
                 namespaces: vec![(
                     "closed".to_owned(),
                     ChannelRules {
-                        allow_subscribe: false,
-                        allow_publish: false,
+                        allow_subscribe_for_client: false,
+                        allow_publish_for_client: false,
                         ..channel.clone()
                     },
                 )],
@@ -187,6 +191,24 @@ pub struct World {
     random: u64,
 }
 
+fn connection_claims(token: &str) -> Result<Claims, TokenError> {
+    match token {
+        "good" => Ok(Claims {
+            user: "ann".to_owned(),
+            info: b"{\"n\":1}".to_vec(),
+            ..Claims::default()
+        }),
+        "short" => Ok(Claims {
+            user: "bob".to_owned(),
+            ttl_s: Some(3),
+            ..Claims::default()
+        }),
+        "old" => Err(TokenError::Expired),
+        "lapsed" => Err(TokenError::Lapsed),
+        _ => Err(TokenError::Invalid),
+    }
+}
+
 impl World {
     pub fn new() -> World {
         World::with(Setup::default())
@@ -220,20 +242,10 @@ impl World {
         )
         .unwrap();
         let (recorder, _) = histogram::recorder();
-        let verify = Box::new(|token: &str| match token {
-            "good" => Ok(Claims {
-                user: "ann".to_owned(),
-                ttl_s: None,
-                info: b"{\"n\":1}".to_vec(),
-            }),
-            "short" => Ok(Claims {
-                user: "bob".to_owned(),
-                ttl_s: Some(3),
-                info: Vec::new(),
-            }),
-            "old" => Err(TokenError::Expired),
-            _ => Err(TokenError::Invalid),
-        });
+        let verify = Verify {
+            connection: Box::new(connection_claims),
+            ..Verify::nothing()
+        };
         let mut neighbours = mailbox::circle(setup.cores);
         let mailbox = neighbours.remove(0);
         let log = Box::leak(vec![0; setup.log_bytes].into_boxed_slice());
