@@ -133,6 +133,7 @@ impl Default for Setup {
                 version: "cluecast test",
                 path: "/connection/websocket".to_owned(),
                 echo: false,
+                compression: false,
                 allowed_origins: Vec::new(),
                 anonymous: true,
                 ping_interval: Micros::from_secs(25),
