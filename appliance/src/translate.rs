@@ -56,6 +56,7 @@ pub fn rules(config: &Config) -> Rules {
         version: VERSION,
         path: PATH.to_owned(),
         echo: config.debug.echo,
+        compression: false,
         allowed_origins: client.allowed_origins.clone(),
         anonymous: client.anonymous,
         disallow_anonymous_connection_tokens: client.disallow_anonymous_connection_tokens,

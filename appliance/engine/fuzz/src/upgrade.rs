@@ -3,7 +3,7 @@
 
 use engine::ws::upgrade::{Policy, RESPONSE_BYTES_MAX, Upgrade, receive};
 
-/// Judges `data`; the first byte says which origins are allowed.
+/// Judges `data`; the first byte says which origins are allowed and whether compression is.
 pub fn run(data: &[u8]) {
     let (first, bytes) = data.split_first().unwrap_or((&0, data));
     let origins: Vec<String> = match first % 3 {
@@ -13,6 +13,7 @@ pub fn run(data: &[u8]) {
     };
     let policy = Policy {
         echo: false,
+        compression: first % 2 == 1,
         path: "/connection/websocket",
         allowed_origins: &origins,
     };

@@ -60,6 +60,7 @@ impl Sessions {
             path: &self.rules.path,
             echo: self.rules.echo,
             allowed_origins: &self.rules.allowed_origins,
+            compression: self.rules.compression,
         };
         self.framed.clear();
         match upgrade::receive(request, &policy, &mut self.framed) {

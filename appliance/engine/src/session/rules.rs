@@ -165,6 +165,8 @@ pub struct Rules {
     pub path: String,
     /// The echo endpoint exists (`ws::upgrade::ECHO_PATH`).
     pub echo: bool,
+    /// permessage-deflate is agreed to when a client offers it.
+    pub compression: bool,
     /// Globs of allowed `Origin` headers; empty: same host only.
     pub allowed_origins: Vec<String>,
     /// Connections without a token are accepted.

@@ -21,3 +21,4 @@ pub mod frame;
 pub mod mask;
 pub mod utf8;
 pub mod close;
+pub mod deflate;

@@ -6,7 +6,7 @@
 //!
 //! Invariants: at most [`REQUEST_BYTES_MAX`] bytes are looked at; a refusal says in its text what
 //! was wrong and closes the connection; a request with a body is refused, so nothing of it can be
-//! taken for frames; no extension is ever accepted.
+//! taken for frames; the only extension ever accepted is permessage-deflate ([`extensions`]).
 //!
 //! Not here: the deadline, and whether there is room for one more player (the caller answers that
 //! with [`refuse`] and 503 before it calls `receive`).
@@ -15,6 +15,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+use crate::ws::deflate::Agreed;
+
+mod extensions;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +49,8 @@ pub struct Policy<'a> {
     /// one. When empty, an origin must name the host that the request is for. Requests without
     /// an `Origin` do not come from a browser's page and are always allowed.
     pub allowed_origins: &'a [String],
+    /// permessage-deflate is agreed to when it is offered.
+    pub compression: bool,
 }
 
 /// How commands and replies are written in this connection.
@@ -83,6 +88,8 @@ pub enum Upgrade {
         frame_pings: bool,
         /// The subprotocol named in the response, if the client offered one that we know.
         subprotocol: Option<&'static str>,
+        /// What of permessage-deflate the response agrees to.
+        deflate: Agreed,
     },
     /// Send the response, then close.
     Refused {
@@ -122,7 +129,11 @@ pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upg
     };
     match judged {
         Ok((consumed, key, offer)) => {
-            emit_accepted(key, offer.subprotocol, response);
+            let offered = policy
+                .compression
+                .then(|| extensions::choose(request.headers));
+            let deflate = offered.flatten();
+            emit_accepted(key, offer.subprotocol, deflate, response);
             let Offer {
                 endpoint,
                 protocol,
@@ -135,6 +146,7 @@ pub fn receive(bytes: &[u8], policy: &Policy<'_>, response: &mut Vec<u8>) -> Upg
                 protocol,
                 frame_pings,
                 subprotocol,
+                deflate: deflate.map_or(Agreed::No, extensions::Deflate::agreed),
             }
         }
         Err(Refusal { status, text }) => {
@@ -319,7 +331,12 @@ fn matches_glob(glob: &[u8], text: &[u8]) -> bool {
 }
 
 /// RFC 6455 4.2.2, 5.
-fn emit_accepted(key: &[u8], subprotocol: Option<&str>, response: &mut Vec<u8>) {
+fn emit_accepted(
+    key: &[u8],
+    subprotocol: Option<&str>,
+    deflate: Option<extensions::Deflate>,
+    response: &mut Vec<u8>,
+) {
     let digest = Sha1::new()
         .chain_update(key)
         .chain_update(KEY_SUFFIX)
@@ -337,6 +354,9 @@ fn emit_accepted(key: &[u8], subprotocol: Option<&str>, response: &mut Vec<u8>) 
     if let Some(subprotocol) = subprotocol {
         response.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         response.extend_from_slice(subprotocol.as_bytes());
+    }
+    if let Some(deflate) = deflate {
+        deflate.emit(response);
     }
     response.extend_from_slice(b"\r\n\r\n");
 }

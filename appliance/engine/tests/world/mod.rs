@@ -135,6 +135,7 @@ impl Default for Setup {
                 version: "cluecast test",
                 path: "/connection/websocket".to_owned(),
                 echo: false,
+                compression: false,
                 allowed_origins: Vec::new(),
                 anonymous: true,
                 disallow_anonymous_connection_tokens: false,

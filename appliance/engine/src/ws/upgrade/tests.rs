@@ -48,6 +48,7 @@ fn ask(request: &str, allowed_origins: &[&str]) -> (Upgrade, String) {
         path: PATH,
         echo: false,
         allowed_origins: &allowed_origins,
+        compression: false,
     };
     let upgrade = receive(request.as_bytes(), &policy, &mut response);
     assert_eq!(
@@ -76,6 +77,7 @@ fn the_sample_of_the_rfc() {
         protocol: Protocol::Json,
         frame_pings: false,
         subprotocol: None,
+        deflate: Agreed::No,
     };
     assert_eq!(upgrade, accepted);
     assert_eq!(
@@ -338,6 +340,40 @@ fn the_query_may_ask_for_protobuf_and_frame_pings() {
 }
 
 #[test]
+fn compression_is_agreed_to_only_when_switched_on() {
+    let request = with(
+        "none",
+        &[
+            "Sec-WebSocket-Protocol: centrifuge-json",
+            "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=15; client_max_window_bits",
+        ],
+    );
+    for compression in [true, false] {
+        let policy = Policy {
+            path: PATH,
+            echo: false,
+            allowed_origins: &[],
+            compression,
+        };
+        let mut response = Vec::with_capacity(RESPONSE_BYTES_MAX);
+        let Upgrade::Accepted { deflate, .. } = receive(request.as_bytes(), &policy, &mut response)
+        else {
+            panic!("refused")
+        };
+        assert_eq!(response.capacity(), RESPONSE_BYTES_MAX);
+        let response = String::from_utf8(response).unwrap();
+        let answer = "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                      client_no_context_takeover; server_max_window_bits=15\r\n\r\n";
+        match compression {
+            true => assert_eq!(deflate, Agreed::Shared),
+            false => assert_eq!(deflate, Agreed::No),
+        }
+        assert_eq!(response.ends_with(answer), compression, "{response}");
+        assert_eq!(response.contains("deflate"), compression, "{response}");
+    }
+}
+
+#[test]
 fn the_echo_endpoint_is_there_only_when_switched_on() {
     let request = request(LINES).replace(PATH, ECHO_PATH);
     for (echo, accepted) in [(true, true), (false, false)] {
@@ -345,6 +381,7 @@ fn the_echo_endpoint_is_there_only_when_switched_on() {
             path: PATH,
             echo,
             allowed_origins: &[],
+            compression: false,
         };
         let upgrade = receive(request.as_bytes(), &policy, &mut Vec::new());
         let endpoint = match upgrade {
@@ -363,6 +400,7 @@ fn a_tls_hello_is_refused_at_once() {
         path: PATH,
         echo: false,
         allowed_origins: &[],
+        compression: false,
     };
     let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc];
     assert_eq!(
@@ -382,7 +420,7 @@ proptest! {
         let at = at.index(bytes.len() + 1);
         bytes.splice(at..(at + cut).min(bytes.len()), noise);
         let mut response = Vec::with_capacity(RESPONSE_BYTES_MAX);
-        let policy = Policy { path: PATH, echo: false, allowed_origins: &[] };
+        let policy = Policy { path: PATH, echo: false, allowed_origins: &[], compression: true };
         match receive(&bytes, &policy, &mut response) {
             Upgrade::Incomplete => prop_assert!(response.is_empty()),
             Upgrade::Accepted { consumed, .. } => prop_assert!(consumed <= bytes.len()),
