@@ -154,6 +154,12 @@ impl XskPort {
     fn consume(&mut self) -> usize {
         // SAFETY: descriptors come from the ring of this socket, whose UMEM is ours.
         self.held = unsafe { self.rx.consume(&mut self.received) };
+        if (1..RECEIVE_BATCH).contains(&self.held) {
+            // It looks at what the kernel has added only once it has given all it knew of.
+            let rest = &mut self.received[self.held..];
+            // SAFETY: as above.
+            self.held += unsafe { self.rx.consume(rest) };
+        }
         self.receiving -= self.held;
         self.held
     }

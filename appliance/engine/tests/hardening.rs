@@ -6,6 +6,7 @@
 mod world;
 
 use engine::metrics::catalog::Metric;
+use engine::port::Port;
 use engine::wire::checksum;
 use engine::wire::emit::{Header, emit};
 use engine::wire::segment::{Flags, Flow, Link, Options};
@@ -48,6 +49,20 @@ fn syn(random: &mut u64) -> Vec<u8> {
     let length = emit(&mut frame, &header, 0, |_| true);
     frame.truncate(length);
     frame
+}
+
+/// A crowd that comes at once is answered whole, though its SYNs take more than one turn.
+#[test]
+fn a_burst_of_syns_loses_no_answer() {
+    let mut world = World::new();
+    let mut random = 1;
+    for _ in 0..2_000 {
+        assert!(world.core.port().inject(&syn(&mut random)));
+    }
+    world.run(5);
+    assert_eq!(world.count(Metric::TcpSynReceived), 2_000);
+    assert_eq!(world.count(Metric::TcpRepliesDropped), 0);
+    assert_eq!(world.core.port().stats().tx_frames, 2_000);
 }
 
 /// RFC 4987: 40 SYNs in each turn beside players who come and players who are there.

@@ -5,6 +5,7 @@
 mod world;
 
 use engine::metrics::catalog::Metric;
+use engine::port::Port;
 use engine::units::Micros;
 use world::{Setup, UPGRADE, World, masked};
 
@@ -655,6 +656,92 @@ fn what_finds_the_port_full_is_tried_again_soon() {
     let inbox = &world.players[player].inbox;
     assert!(inbox.iter().any(|m| m.contains("unsubscribe")));
     assert!(world.core.turn(world.now).poll_at > world.now + Micros(200));
+}
+
+/// A core that did not get its CPU for a while finds its timers due and, far back in a full port, the
+/// acknowledgements they are waiting for.
+#[test]
+fn a_core_held_up_takes_what_has_arrived_before_its_timers_fire() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.subscribe(player, "hunt");
+    world.run(300);
+    world.publish("hunt", "1");
+    // The journal's turn, and then the core's, which sends the event.
+    world.step();
+    world.step();
+    for _ in 0..2_000 {
+        assert!(world.core.port().inject(&[0; 60]));
+    }
+    for _ in 0..400 {
+        world.step_players();
+    }
+    world.step();
+    assert_eq!(world.offsets(player), [1]);
+    assert_eq!(world.count(Metric::TcpTailProbes), 0);
+    assert_eq!(world.count(Metric::TcpTimeouts), 0);
+    assert!(!world.core.turn(world.now).busy, "all was taken");
+}
+
+/// Commands that have arrived while the core was held up and that do not fit into the submit ring stay
+/// in the port until the journal has read some.
+#[test]
+fn a_core_held_up_refuses_no_command_while_the_journal_works() {
+    let mut world = World::with(Setup {
+        submit_ring_bytes: 300_000,
+        ..Setup::default()
+    });
+    let players: Vec<usize> = (0..20).map(|_| world.connect()).collect();
+    let data = "x".repeat(1_000);
+    for &player in &players {
+        let publishes = (2..22).flat_map(|id| {
+            let command =
+                format!(r#"{{"id":{id},"publish":{{"channel":"hunt","data":"{data}"}}}}"#);
+            masked(0x81, command.as_bytes())
+        });
+        let publishes: Vec<u8> = publishes.collect();
+        assert_eq!(world.offer(player, &publishes), publishes.len());
+    }
+    world.step_players();
+    world.run(50);
+    assert_eq!(world.count(Metric::RingSubmitFull), 0);
+    for player in players {
+        let inbox = &world.players[player].inbox;
+        let published = inbox.iter().filter(|m| m.contains("\"publish\":{}"));
+        assert_eq!(published.count(), 20);
+    }
+}
+
+/// What a turn sends is bounded, so that the acknowledgements of it find room in the port.
+#[test]
+fn a_core_behind_with_many_players_sends_a_bounded_number_of_frames_a_turn() {
+    let mut world = World::with(Setup {
+        players_max: 200,
+        ..Setup::default()
+    });
+    let players: Vec<usize> = (0..150).map(|_| world.connect()).collect();
+    for &player in &players {
+        world.subscribe(player, "hunt");
+    }
+    // Some 9 KiB for each: seven segments.
+    let data = format!("\"{}\"", "x".repeat(900));
+    for _ in 0..10 {
+        world.publish("hunt", &data);
+    }
+    world.journal.turn(world.now, world.now.0 / 1000);
+    let mut frames = Vec::new();
+    for _ in 0..6 {
+        let before = world.core.port().stats().tx_frames;
+        world.step();
+        frames.push(world.core.port().stats().tx_frames - before);
+    }
+    // The initial window of the last one may be sent beyond the budget of 256.
+    assert!(frames.iter().all(|&count| count <= 256 + 10), "{frames:?}");
+    assert!(frames.iter().sum::<u64>() > 1_000, "{frames:?}");
+    world.run(20);
+    for player in players {
+        assert_eq!(world.offsets(player), (1..=10).collect::<Vec<u64>>());
+    }
 }
 
 #[test]

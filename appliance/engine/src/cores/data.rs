@@ -8,7 +8,7 @@ use crate::cores::mailbox::Mailbox;
 use crate::hunt::Hunts;
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
-use crate::port::{FRAME_BYTES_MAX, Port, PortStats};
+use crate::port::{FRAME_BYTES_MAX, Port, PortStats, RECEIVE_BATCH};
 use crate::ring::broadcast::Record;
 use crate::ring::bytes::Reader;
 use crate::session::{Road, Sessions, Submit};
@@ -20,7 +20,17 @@ use crate::wire::parse::{Drop, parse};
 /// Broadcast records taken a turn: keeps received frames from waiting behind a burst of events.
 const FOLLOW_BATCH: usize = 256;
 
-/// Connections served a turn: about as long as a receive batch takes.
+/// Frames received a turn at most: a receive ring of the default size (`game.frames`). What has
+/// arrived is taken before anything is sent and before a timer fires. With less, a core that is
+/// behind sends more than it takes in: the acknowledgements of what it sends overflow its receive
+/// ring, and those that do not lie there until retransmission timers fire for want of them. With more,
+/// a flood keeps players waiting: this many frames take about half a millisecond.
+const RECEIVE_BUDGET: usize = 2048;
+
+/// Commands may fill the submit ring so far before receiving pauses for the journal to read them.
+const SUBMIT_FILL_PERCENT_MAX: u64 = 50;
+
+/// Connections served a turn, and frames sent: so long does what arrives wait for its turn.
 const EMIT_BATCH: usize = 256;
 
 /// How soon a core looks again when something waits for room in the port: frames that have left wake
@@ -188,7 +198,25 @@ impl<P: Port> DataCore<P> {
         )
     }
 
+    /// Takes what has arrived, as far as there is room for what it makes of it.
     fn receive(&mut self, now: Micros) -> usize {
+        let mut count = 0;
+        loop {
+            let batch = self.receive_batch(now);
+            count += batch;
+            if batch < RECEIVE_BATCH || count >= RECEIVE_BUDGET || !self.has_room_for_answers() {
+                return count;
+            }
+        }
+    }
+
+    /// Whether a further batch may be all SYNs or all commands.
+    fn has_room_for_answers(&self) -> bool {
+        self.tcp.reply_room() >= RECEIVE_BATCH
+            && self.submit.fill_percent() < SUBMIT_FILL_PERCENT_MAX
+    }
+
+    fn receive_batch(&mut self, now: Micros) -> usize {
         let count = self.port.receive();
         for index in 0..count {
             let DataCore {
@@ -304,8 +332,9 @@ impl<P: Port> DataCore<P> {
     /// Sends: replies and touched players first, then what TCP itself owes, then the walks.
     fn emit(&mut self, now: Micros) -> usize {
         self.tcp.send_replies(&mut self.port);
+        let room_least = self.port.tx_room().saturating_sub(EMIT_BATCH);
         let mut count = 0;
-        while count < EMIT_BATCH && self.port.tx_room() > 0 {
+        while count < EMIT_BATCH && self.port.tx_room() > room_least {
             let Some(id) = self.next() else { break };
             count += 1;
             if !self.serve(now, id) {

@@ -35,8 +35,8 @@ pub struct PortStats {
 
 /// One NIC queue, both directions.
 pub trait Port {
-    /// Takes up to [`RECEIVE_BATCH`] received frames; returns how many `rx` may name.
-    /// Call `release` before the next `receive`.
+    /// Takes up to [`RECEIVE_BATCH`] received frames; returns how many `rx` may name. Fewer than a
+    /// batch: that was all that had arrived. Call `release` before the next `receive`.
     fn receive(&mut self) -> usize;
 
     /// The `index`th frame of the last `receive`, from the Ethernet header on. Writable: the

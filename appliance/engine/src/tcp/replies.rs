@@ -75,6 +75,11 @@ impl Tcp {
         !self.replies.queue.is_empty()
     }
 
+    /// Replies that can still wait.
+    pub fn reply_room(&self) -> usize {
+        REPLIES_MAX - self.replies.queue.len()
+    }
+
     /// Sends the replies that wait, as far as there is room.
     pub fn send_replies(&mut self, port: &mut impl Port) {
         while let Some(reply) = self.replies.queue.front() {

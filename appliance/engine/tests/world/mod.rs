@@ -316,8 +316,8 @@ impl World {
         (self.random >> 33) % 100 < self.loss_percent
     }
 
-    /// One millisecond.
-    pub fn step(&mut self) {
+    /// One millisecond of which the core knows nothing: what the players send waits in its port.
+    pub fn step_players(&mut self) {
         self.now = self.now + Micros::from_millis(1);
         let time = Instant::from_micros(self.now.0.cast_signed());
         self.iface.poll(time, &mut self.nic, &mut self.sockets);
@@ -327,6 +327,11 @@ impl World {
                 self.core.port().inject(&frame);
             }
         }
+    }
+
+    /// One millisecond.
+    pub fn step(&mut self) {
+        self.step_players();
         (self.around_turn)(true);
         self.core.turn(self.now);
         (self.around_turn)(false);
