@@ -347,6 +347,7 @@ impl Journal {
         let default = Rule {
             history_size: 1_000_000,
             history_ttl_ms: u64::MAX,
+            compress_from: None,
         };
         let retention = Retention {
             default,

@@ -270,6 +270,7 @@ fn journal_config() -> journal::Config {
             default: Rule {
                 history_size: 10,
                 history_ttl_ms: 1000,
+            compress_from: None,
             },
             namespaces: Vec::new(),
         },

@@ -13,6 +13,7 @@ use prost::encoding::encoded_len_varint;
 use crate::hunt::publication::{Publication, append_decimal, append_info_json, append_json_text};
 use crate::protobuf;
 use crate::ring::broadcast::HuntNumber;
+use crate::ws::deflate;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, emit_header};
 
 /// Field numbers of `Reply` and `Push`.
@@ -121,7 +122,7 @@ impl Encoder {
         variant: Variant,
         to: Address<'_>,
         publication: &Publication<'_>,
-        _deflated: &[u8],
+        deflated: &[u8],
     ) -> &[u8] {
         self.before.clear();
         self.after.clear();
@@ -130,7 +131,16 @@ impl Encoder {
             false => self.event_json(variant, to, publication),
         }
         self.frame.clear();
-        self.emit(variant.opcode(), publication.data);
+        if variant.has(Variant::DEFLATE) && !deflated.is_empty() {
+            let Encoder {
+                before,
+                after,
+                frame,
+            } = self;
+            deflate::append_frame(frame, variant.opcode(), before, deflated, after);
+        } else {
+            self.emit(variant.opcode(), publication.data);
+        }
         &self.frame
     }
 
@@ -296,6 +306,39 @@ mod tests {
             event_json(Variant::UNIDIRECTIONAL, "1"),
             r#"{"channel":"hunt:4\"2","pub":{"data":1,"offset":19}}"#
         );
+    }
+
+    #[test]
+    fn a_compressed_payload_is_shared_by_all_variants() {
+        let data = format!("[{}]", "\"clue\",".repeat(100));
+        let publication = Publication {
+            data: data.as_bytes(),
+            offset: 19,
+            ..Publication::default()
+        };
+        let mut deflated = Vec::with_capacity(data.len());
+        assert!(deflate::Deflater::new(15).data(data.as_bytes(), &mut deflated));
+        for variant in [Variant::PLAIN, Variant::NUMBERED, Variant::PROTOBUF] {
+            let mut encoder = Encoder::new(10);
+            let plain = payload(encoder.event(variant, TO, &publication, &deflated))
+                .1
+                .to_vec();
+            let compressed = variant.and(Variant::DEFLATE);
+            let frame = encoder
+                .event(compressed, TO, &publication, &deflated)
+                .to_vec();
+            assert_eq!(frame[0] & 0x40, 0x40, "RFC 7692 6: RSV1");
+            let shorter = payload(&frame).1;
+            assert!(shorter.len() < plain.len() / 2);
+            let mut inflater = deflate::Inflater::new(70_000);
+            assert_eq!(inflater.receive(shorter, 70_000).unwrap(), &plain[..]);
+            let frame = encoder.event(compressed, TO, &publication, &[]);
+            assert_eq!(
+                payload(frame).1,
+                &plain[..],
+                "what is not compressed goes as it is"
+            );
+        }
     }
 
     #[test]

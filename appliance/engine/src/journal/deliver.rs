@@ -107,6 +107,7 @@ impl Delivery {
                 offset,
                 stamp_us,
                 publication,
+                deflated,
             } => {
                 let hunt = road.hunts.get_mut(*number);
                 let (offset, stamp_us) = (*offset, *stamp_us);
@@ -115,7 +116,7 @@ impl Delivery {
                     hunt: *number,
                     stamp_us,
                     publication: &draft.publications[publication.clone()],
-                    deflated: &[],
+                    deflated: &draft.deflated[deflated.clone()],
                 }));
                 let answer = Published {
                     token: step.token,

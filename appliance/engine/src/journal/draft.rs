@@ -18,6 +18,7 @@ use crate::ring::submit::{
     EVENT_BYTES_MAX, HUNT_NAME_BYTES_MAX, History, Publish, Submission, Subscribe,
 };
 use crate::units::Micros;
+use crate::ws::deflate::Deflater;
 
 /// Submissions of one batch: enough to share a sync of a millisecond at 200,000 events/s.
 const SUBMISSIONS_MAX: usize = 256;
@@ -48,6 +49,8 @@ pub(super) enum What {
         offset: u64,
         stamp_us: u64,
         publication: Range<usize>,
+        /// Where in [`Draft::deflated`] its compressed payload is; empty when it has none.
+        deflated: Range<usize>,
     },
     /// An event of this batch or an earlier one, published again.
     Repeat { hunt: HuntNumber, offset: u64 },
@@ -68,6 +71,7 @@ pub(super) struct Order<'a> {
     pub(super) hunts: &'a mut Hunts,
     pub(super) keys: &'a mut Keys,
     pub(super) retention: &'a Retention,
+    pub(super) deflater: &'a mut Deflater,
     /// Whether the store takes writes.
     pub(super) healthy: bool,
     pub(super) now: Micros,
@@ -78,6 +82,7 @@ pub(super) struct Order<'a> {
 pub(super) struct Draft {
     pub(super) steps: Vec<Step>,
     pub(super) publications: Vec<u8>,
+    pub(super) deflated: Vec<u8>,
     pub(super) batch: Batch,
     /// Hunts with an event in the batch.
     pub(super) touched: Vec<HuntNumber>,
@@ -93,6 +98,7 @@ impl Draft {
     pub(super) fn clear(&mut self) {
         self.steps.clear();
         self.publications.clear();
+        self.deflated.clear();
         self.batch.clear();
         self.touched.clear();
         (self.keys, self.keys_forgotten, self.reads) = (0, 0, 0);
@@ -170,7 +176,19 @@ impl Draft {
             offset,
             stamp_us: publish.stamp_us,
             publication,
+            deflated: self.deflate(hunt, data, order),
         })
+    }
+
+    /// Compresses a payload, if its hunt has that and it gets shorter.
+    fn deflate(&mut self, hunt: HuntNumber, data: &[u8], order: &mut Order<'_>) -> Range<usize> {
+        let start = self.deflated.len();
+        let least = order.hunts.get(hunt).rule.compress_from;
+        if least.is_some_and(|least| data.len() >= least) {
+            self.deflated.reserve(data.len());
+            let _ = order.deflater.data(data, &mut self.deflated);
+        }
+        start..self.deflated.len()
     }
 
     /// Gives an event of the hunt its offset.

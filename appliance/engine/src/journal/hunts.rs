@@ -231,6 +231,7 @@ mod tests {
         let rule = || Rule {
             history_size: 1,
             history_ttl_ms: 1,
+            compress_from: None,
         };
         let mut hunts = Hunts::new(1, 2);
         assert_eq!(hunts.open("a", Purpose::Ask, rule), Some(0));

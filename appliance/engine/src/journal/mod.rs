@@ -47,6 +47,7 @@ use crate::ring::broadcast::{HuntNumber, Refusal};
 use crate::ring::bytes::{Reader, Writer};
 use crate::ring::submit::Submission;
 use crate::units::Micros;
+use crate::ws::deflate::{Deflater, SHARED_WINDOW_BITS};
 
 /// Time between two attempts to make a failed store writable.
 const HEAL_PERIOD: Micros = Micros::from_secs(1);
@@ -109,6 +110,7 @@ pub struct JournalCore<S: Store> {
     hunts: Hunts,
     keys: Keys,
     draft: Draft,
+    deflater: Deflater,
     delivery: Delivery,
     trimmer: Trimmer,
     health: Health,
@@ -157,6 +159,7 @@ impl<S: Store> JournalCore<S> {
             hunts,
             keys: Keys::new(KEYS_MAX),
             draft: Draft::default(),
+            deflater: Deflater::new(SHARED_WINDOW_BITS),
             delivery: Delivery::new(),
             trimmer: Trimmer::default(),
             health: Health::default(),
@@ -201,12 +204,14 @@ impl<S: Store> JournalCore<S> {
             keys,
             draft,
             config,
+            deflater,
             ..
         } = self;
         let order = &mut Order {
             hunts,
             keys,
             retention: &config.retention,
+            deflater,
             healthy,
             now,
             wall_ms,

@@ -30,6 +30,9 @@ pub struct Rule {
     pub history_size: u32,
     /// Milliseconds; 0 keeps none.
     pub history_ttl_ms: u64,
+    /// Payloads of at least so many bytes are compressed once for all who take them compressed; none
+    /// compresses nothing.
+    pub compress_from: Option<usize>,
 }
 
 impl Rule {
@@ -183,6 +186,7 @@ mod tests {
         let rule = |history_size| Rule {
             history_size,
             history_ttl_ms: 1,
+            compress_from: None,
         };
         let retention = Retention {
             default: rule(1),
@@ -205,6 +209,7 @@ mod tests {
         let rule = Rule {
             history_size: 1,
             history_ttl_ms: 10,
+            compress_from: None,
         };
         assert!(rule.is_fresh(100, 109));
         assert!(!rule.is_fresh(100, 110));

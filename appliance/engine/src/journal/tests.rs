@@ -70,6 +70,7 @@ fn config(history_size: u32, history_ttl_ms: u64) -> Config {
     let default = Rule {
         history_size,
         history_ttl_ms,
+        compress_from: None,
     };
     let retention = Retention {
         default,

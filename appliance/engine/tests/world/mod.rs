@@ -224,6 +224,7 @@ impl World {
         let rule = Rule {
             history_size: setup.history_size,
             history_ttl_ms: 86_400_000,
+            compress_from: None,
         };
         let journal = JournalCore::open(
             MemoryStore::default(),

@@ -17,6 +17,7 @@ fn rules() -> Rules {
         echo: false,
         allowed_origins: Vec::new(),
         anonymous: false,
+        compression: false,
         disallow_anonymous_connection_tokens: false,
         personal_channel: None,
         ping_interval: crate::units::Micros(0),
