@@ -285,6 +285,7 @@ fn rules() -> Rules {
         path: "/connection/websocket".to_owned(),
         allowed_origins: Vec::new(),
         anonymous: true,
+        compression: false,
         disallow_anonymous_connection_tokens: false,
         personal_channel: None,
         ping_interval: PING_INTERVAL,
