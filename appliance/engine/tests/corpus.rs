@@ -52,6 +52,11 @@ fn ws_frame() {
 }
 
 #[test]
+fn inflate() {
+    replay("inflate", targets::inflate::run);
+}
+
+#[test]
 fn command() {
     replay("command", targets::command::run);
 }

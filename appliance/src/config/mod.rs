@@ -163,6 +163,10 @@ pub struct Client {
     pub channels_max: u32,
     /// Unsent bytes before a player is slow.
     pub lag_bytes_max: usize,
+    /// permessage-deflate is agreed to.
+    pub compression: bool,
+    /// Shortest message compressed.
+    pub compression_bytes_min: usize,
 }
 
 /// `[channel]`, and what a namespace's rules come to.

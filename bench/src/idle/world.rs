@@ -280,6 +280,8 @@ fn journal_config() -> journal::Config {
 fn rules() -> Rules {
     Rules {
         echo: false,
+        compression: false,
+        compression_bytes_min: 256,
         version: "idle",
         path: "/connection/websocket".to_owned(),
         allowed_origins: Vec::new(),

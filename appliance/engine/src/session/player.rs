@@ -11,6 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
 use crate::units::{ConnId, Micros, Moment};
+use crate::ws::deflate::Agreed;
 use crate::ws::message::Decoder;
 
 /// Commands of one player that may wait for the journal at once.
@@ -33,6 +34,31 @@ pub enum Phase {
     Echo,
     /// The last bytes are queued; nothing more is read.
     Closing,
+}
+
+/// What was agreed at the upgrade, and how far the end has come: yes or no, in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// FIN was asked for.
+    pub const FINISHED: Flags = Flags(4);
+    /// Compressed messages were agreed to.
+    pub const DEFLATE: Flags = Flags(8);
+    /// With too small a window for what is compressed for many.
+    pub const DEFLATE_NARROW: Flags = Flags(16);
+
+    /// Whether `flag` is set.
+    pub fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    /// Sets `flag` if `when`; never takes one back.
+    pub fn set(&mut self, flag: Flags, when: bool) {
+        if when {
+            self.0 |= flag.0;
+        }
+    }
 }
 
 /// What a token says about its bearer.
@@ -98,8 +124,8 @@ pub struct Player {
     pub phase: Phase,
     /// A ping is unanswered.
     pub awaits_pong: bool,
-    /// FIN was asked for.
-    pub finished: bool,
+    /// See there.
+    pub flags: Flags,
     /// Commands waiting for the journal.
     pub pending: u8,
     /// Who it is; nobody in particular without a token.
@@ -129,7 +155,7 @@ impl Player {
             generation: conn.generation,
             phase: Phase::Request,
             awaits_pong: false,
-            finished: false,
+            flags: Flags::default(),
             pending: 0,
             bearer: None,
             deadline: deadline.into(),
@@ -166,6 +192,18 @@ impl Player {
     /// JSON that others see about the player, or empty.
     pub fn info(&self) -> &[u8] {
         self.bearer.as_ref().map_or(&[], |bearer| &bearer.info)
+    }
+
+    /// What was agreed about compression.
+    pub fn deflate(&self) -> Agreed {
+        match (
+            self.flags.has(Flags::DEFLATE),
+            self.flags.has(Flags::DEFLATE_NARROW),
+        ) {
+            (false, _) => Agreed::No,
+            (true, false) => Agreed::Shared,
+            (true, true) => Agreed::Narrow,
+        }
     }
 
     /// Whether what it sends is looked at now.

@@ -52,6 +52,8 @@ pub struct Rules {
     pub echo: bool,
     /// permessage-deflate is agreed to when a client offers it.
     pub compression: bool,
+    /// Shortest message that is compressed, in bytes.
+    pub compression_bytes_min: usize,
     /// Globs of allowed `Origin` headers; empty: same host only.
     pub allowed_origins: Vec<String>,
     /// Connections without a token are accepted.

@@ -9,7 +9,7 @@
 use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
 use crate::session::codes::Disconnect;
-use crate::session::player::Phase;
+use crate::session::player::{Flags, Phase};
 use crate::session::{PRIVATE, Road, Sessions};
 use crate::tcp::Source;
 use crate::units::ConnId;
@@ -22,8 +22,8 @@ impl Sessions {
             return;
         };
         if player.phase == Phase::Closing {
-            if player.unplaced() == 0 && !player.finished {
-                player.finished = true;
+            if player.unplaced() == 0 && !player.flags.has(Flags::FINISHED) {
+                player.flags.set(Flags::FINISHED, true);
                 road.tcp.finish(id);
             }
             return;
