@@ -59,7 +59,8 @@ pub fn rules(config: &Config) -> Rules {
         version: VERSION,
         path: PATH.to_owned(),
         echo: config.debug.echo,
-        compression: false,
+        compression: client.compression,
+        compression_bytes_min: client.compression_bytes_min,
         allowed_origins: client.allowed_origins.clone(),
         anonymous: client.anonymous,
         disallow_anonymous_connection_tokens: client.disallow_anonymous_connection_tokens,
@@ -117,7 +118,7 @@ pub fn journal(config: &Config) -> journal::Config {
     let rule = |rules: config::ChannelRules| Rule {
         history_size: rules.history_size,
         history_ttl_ms: rules.history_ttl_s.saturating_mul(1_000),
-            compress_from: rules.compression.then_some(COMPRESS_FROM),
+        compress_from: rules.compression.then_some(COMPRESS_FROM),
     };
     let namespaces = config.namespace.iter().map(|namespace| {
         (

@@ -54,6 +54,11 @@ fn ws_frame() {
 }
 
 #[test]
+fn inflate() {
+    replay("inflate", targets::inflate::run);
+}
+
+#[test]
 fn command() {
     replay("command", |data| {
         targets::command::run(Protocol::Json, data)

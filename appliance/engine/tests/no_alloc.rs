@@ -1,5 +1,5 @@
-//! The data plane allocates nothing after warm-up: received frames, acknowledgements, pongs and
-//! fan-out, counted by the allocator itself around each turn of the data core.
+//! The data plane allocates nothing after warm-up: received frames, acknowledgements, pongs, compressed
+//! commands and fan-out, counted by the allocator itself around each turn of the data core.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(unsafe_code, reason = "an allocator is unsafe to write")]
@@ -13,7 +13,7 @@ use engine::metrics::catalog::Metric;
 use engine::wire::emit::{Header, emit};
 use engine::wire::segment::{Flags, Flow, Link, Options};
 use engine::wire::seq::Seq;
-use world::{Setup, World};
+use world::{Setup, World, deflated};
 
 struct Counting;
 
@@ -84,39 +84,57 @@ fn stranger(flags: Flags, port: u16) -> Vec<u8> {
     frame
 }
 
+/// Events, commands and strangers for some time, then pings.
+fn rounds(world: &mut World, deflates: usize) {
+    let command = deflated(br#"{"id":2,"unsubscribe":{"channel":"hunt"}}"#);
+    let pong = deflated(b"{}");
+    for n in 0..200 {
+        world.publish(
+            "hunt",
+            &format!("{{\"clue\":{n},\"text\":\"{}\"}}", "x".repeat(200)),
+        );
+        // Some frames are lost, so retransmission and reassembly are watched as well.
+        world.loss_percent = if n % 50 < 5 { 20 } else { 0 };
+        // Handshakes in the table, cookies beyond it, ACKs of nothing.
+        for (flags, port) in [(SYN, n), (SYN, 1_000 + n), (ACK, 2_000 + n)] {
+            let frame = stranger(flags, port);
+            world.core.port().inject(&frame);
+        }
+        // Whole in a segment, and in fragments.
+        world.send_frame(deflates, 0xc1, &command);
+        world.send_frame(deflates, 0x41, &command[..9]);
+        world.send_frame(deflates, 0x80, &command[9..]);
+        world.run(3);
+    }
+    // Long enough for pings and pongs.
+    for _ in 0..30_000 {
+        world.run(1);
+        if world.frames(deflates).contains(&(0x81, b"{}".to_vec())) {
+            world.send_frame(deflates, 0xc1, &pong);
+        }
+    }
+}
+
 /// One test only: the switch is for the whole process.
 #[test]
 fn nothing_is_allocated_after_warm_up() {
-    let mut world = World::with(Setup {
+    let mut setup = Setup {
         half_open_max: 8,
         ..Setup::default()
-    });
+    };
+    setup.rules.compression = true;
+    let mut world = World::with(setup);
     let players: Vec<usize> = (0..20).map(|_| world.connect()).collect();
     for &player in &players {
         world.subscribe(player, "hunt");
     }
-    let rounds = |world: &mut World| {
-        for n in 0..200 {
-            world.publish(
-                "hunt",
-                &format!("{{\"clue\":{n},\"text\":\"{}\"}}", "x".repeat(200)),
-            );
-            // Some frames are lost, so retransmission and reassembly are watched as well.
-            world.loss_percent = if n % 50 < 5 { 20 } else { 0 };
-            // Handshakes in the table, cookies beyond it, ACKs of nothing.
-            for (flags, port) in [(SYN, n), (SYN, 1_000 + n), (ACK, 2_000 + n)] {
-                let frame = stranger(flags, port);
-                world.core.port().inject(&frame);
-            }
-            world.run(3);
-        }
-        // Long enough for pings and pongs.
-        world.run(30_000);
-    };
-    rounds(&mut world);
+    let (deflates, _) = world.offer_extension("/connection/websocket", "permessage-deflate");
+    world.send_frame(deflates, 0xc1, &deflated(br#"{"id":1,"connect":{}}"#));
+    world.run(20);
+    rounds(&mut world, deflates);
     let received = world.count(Metric::PortRxFrames);
     world.around_turn = |begins| WATCHED.store(begins, Ordering::Relaxed);
-    rounds(&mut world);
+    rounds(&mut world, deflates);
     world.around_turn = |_| ();
     assert_eq!(
         ALLOCATIONS.load(Ordering::Relaxed),
@@ -132,6 +150,10 @@ fn nothing_is_allocated_after_warm_up() {
         "segments were sent again"
     );
     assert!(world.players[players[0]].pings > 1, "pings were sent");
+    assert!(
+        world.count(Metric::WsInflated) > 800 && world.is_open(deflates),
+        "compressed messages were read"
+    );
     assert!(
         world.count(Metric::TcpCookiesSent) > 100,
         "cookies were sent"

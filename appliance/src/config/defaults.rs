@@ -60,6 +60,8 @@ impl Default for Client {
             message_bytes_max: 65_536,
             channels_max: 128,
             lag_bytes_max: 1_048_576,
+            compression: false,
+            compression_bytes_min: 256,
         }
     }
 }

@@ -184,6 +184,10 @@ pub struct Client {
     pub channels_max: u32,
     /// Unsent bytes before a player is slow.
     pub lag_bytes_max: usize,
+    /// permessage-deflate is agreed to.
+    pub compression: bool,
+    /// Shortest message compressed.
+    pub compression_bytes_min: usize,
 }
 
 /// `[journal]`.

@@ -270,7 +270,7 @@ fn journal_config() -> journal::Config {
             default: Rule {
                 history_size: 10,
                 history_ttl_ms: 1000,
-            compress_from: None,
+                compress_from: None,
             },
             namespaces: Vec::new(),
         },
@@ -281,6 +281,8 @@ fn journal_config() -> journal::Config {
 fn rules() -> Rules {
     Rules {
         echo: false,
+        compression: false,
+        compression_bytes_min: 256,
         version: "idle",
         path: "/connection/websocket".to_owned(),
         allowed_origins: Vec::new(),

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod frame;
+pub mod inflate;
 pub mod input;
 pub mod segments;
 pub mod upgrade;

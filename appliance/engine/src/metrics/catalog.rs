@@ -117,6 +117,15 @@ catalog! {
     WsProtocolErrors "ws_protocol_errors" Counter "Frames that break RFC 6455 (close 1002): unmasked, reserved bits, bad fragments";
     WsBadUtf8 "ws_bad_utf8" Counter "Text that is not UTF-8 (close 1007)";
     WsTooBig "ws_message_too_big" Counter "Messages over the limit (close 1009)";
+    WsDeflateAgreed "ws_deflate_agreed" Counter "Upgrades that agreed to permessage-deflate";
+    WsInflated "ws_inflated" Counter "Compressed messages received";
+    WsInflatedBytesIn "ws_inflated_bytes_in" Counter "Bytes of them as they came";
+    WsInflatedBytesOut "ws_inflated_bytes_out" Counter "Bytes of them when inflated";
+    WsInflateBombs "ws_inflate_bombs" Counter "Compressed messages that would pass the limit (close 1009)";
+    WsInflateCorrupt "ws_inflate_corrupt" Counter "Compressed messages that are no deflate stream (close 1007)";
+    WsDeflated "ws_deflated" Counter "Messages compressed, each once however many it is sent to";
+    WsDeflatedBytesIn "ws_deflated_bytes_in" Counter "Bytes of them before";
+    WsDeflatedBytesOut "ws_deflated_bytes_out" Counter "Bytes of them after";
 
     // session
     SessionPlayers "session_players" Gauge "Players connected (connect command accepted)";

@@ -1,5 +1,5 @@
-//! The echo endpoint: every message goes back as it came, for tests of TCP and WebSocket from
-//! outside. It exists only with `[debug] echo = true`.
+//! The echo endpoint: every message goes back as it came, compressed anew if that was agreed to, for
+//! tests of TCP and WebSocket from outside. It exists only with `[debug] echo = true`.
 //!
 //! Same road as a player's: the decoder above TCP, the private chain down. A peer that sends more
 //! than it reads is not cut: once [`ECHO_BYTES_MAX`](crate::session::player::ECHO_BYTES_MAX) bytes
@@ -13,6 +13,7 @@ use crate::metrics::catalog::Metric;
 use crate::session::player::Phase;
 use crate::session::{Road, Sessions};
 use crate::units::ConnId;
+use crate::ws::deflate::{self, Agreed};
 use crate::ws::frame::{self, Opcode};
 
 impl Sessions {
@@ -45,11 +46,29 @@ impl Sessions {
         road.tcp.set_backlog(id, held);
     }
 
-    /// Queues a message that goes back.
+    /// Queues a message that goes back, compressed when that was agreed to and makes it shorter.
     pub(super) fn echo(&mut self, road: &mut Road<'_>, id: ConnId, opcode: Opcode, message: &[u8]) {
         self.counters.inc(Metric::WsMessagesIn);
+        let agreed = self
+            .player(id)
+            .map_or(Agreed::No, |player| player.deflate());
+        let is_long = message.len() >= self.rules.compression_bytes_min;
+        let deflater = match (agreed, &mut self.deflaters) {
+            (Agreed::Shared, Some([shared, _])) if is_long => Some(shared),
+            (Agreed::Narrow, Some([_, narrow])) if is_long => Some(narrow),
+            _ => None,
+        };
         self.framed.clear();
-        frame::append_frame(&mut self.framed, opcode, message);
+        self.out.clear();
+        if deflater.is_some_and(|deflater| deflater.data(message, &mut self.out)) {
+            deflate::append_frame(&mut self.framed, opcode, &[], &self.out, &[]);
+            let (bytes_in, bytes_out) = (message.len() as u64, self.out.len() as u64);
+            self.counters.inc(Metric::WsDeflated);
+            self.counters.add(Metric::WsDeflatedBytesIn, bytes_in);
+            self.counters.add(Metric::WsDeflatedBytesOut, bytes_out);
+        } else {
+            frame::append_frame(&mut self.framed, opcode, message);
+        }
         self.queue_framed(road, id);
     }
 

@@ -5,6 +5,7 @@ use crate::session::codec::Protocol;
 use crate::session::player::{Flags, Phase};
 use crate::session::{Road, Sessions};
 use crate::units::{ConnId, Micros};
+use crate::ws::deflate::{Agreed, Inflater};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::message::{Failure, Received};
 use crate::ws::upgrade::{self, Endpoint, Policy, REQUEST_BYTES_MAX, Upgrade};
@@ -79,9 +80,13 @@ impl Sessions {
                 endpoint,
                 protocol,
                 frame_pings,
+                deflate,
                 ..
             } if !self.draining => {
                 self.counters.inc(Metric::WsUpgrades);
+                if deflate != Agreed::No {
+                    self.counters.inc(Metric::WsDeflateAgreed);
+                }
                 let (phase, deadline) = match endpoint {
                     Endpoint::Players => (Phase::Upgraded, road.now + self.rules.connect_timeout),
                     Endpoint::Echo => (Phase::Echo, Micros::NEVER),
@@ -91,6 +96,10 @@ impl Sessions {
                     let is_protobuf = protocol == Protocol::Protobuf;
                     player.flags.set(Flags::PROTOBUF, is_protobuf);
                     player.flags.set(Flags::FRAME_PINGS, frame_pings);
+                    player.flags.set(Flags::DEFLATE, deflate != Agreed::No);
+                    player
+                        .flags
+                        .set(Flags::DEFLATE_NARROW, deflate == Agreed::Narrow);
                     player.deadline = deadline.into();
                 }
                 self.wheel.schedule(id.slot, deadline);
@@ -133,14 +142,18 @@ impl Sessions {
             return count;
         };
         let echoes = player.phase == Phase::Echo;
+        let deflate = player.deflate();
         let mut decoder = std::mem::take(&mut player.decoder);
         let mut whole = std::mem::take(&mut self.scratch);
+        let mut inflater = self.inflater.take();
         let message_bytes_max = match echoes {
             true => self.rules.echo_message_bytes_max,
             false => self.rules.message_bytes_max,
         };
         loop {
-            match decoder.receive(&mut bytes, &mut self.chunks, message_bytes_max, &mut whole) {
+            let lent = inflater.as_mut().filter(|_| deflate != Agreed::No);
+            let (chunks, most) = (&mut self.chunks, message_bytes_max);
+            match decoder.receive(&mut bytes, chunks, most, &mut whole, lent) {
                 Received::NeedMore => break,
                 Received::Text(text) if echoes => self.echo(road, id, Opcode::Text, text),
                 Received::Binary(bytes) if echoes => self.echo(road, id, Opcode::Binary, bytes),
@@ -163,6 +176,8 @@ impl Sessions {
             }
         }
         self.scratch = whole;
+        self.count_inflated(inflater.as_mut());
+        self.inflater = inflater;
         match self.player(id) {
             Some(player) if player.phase != Phase::Closing => player.decoder = decoder,
             _ => decoder.clear(&mut self.chunks),
@@ -170,11 +185,24 @@ impl Sessions {
         count - bytes.len()
     }
 
+    fn count_inflated(&mut self, inflater: Option<&mut Inflater>) {
+        let totals = inflater.map(Inflater::take_totals).unwrap_or_default();
+        if totals.messages > 0 {
+            self.counters.add(Metric::WsInflated, totals.messages);
+            self.counters
+                .add(Metric::WsInflatedBytesIn, totals.bytes_in);
+            self.counters
+                .add(Metric::WsInflatedBytesOut, totals.bytes_out);
+        }
+    }
+
     fn on_failure(&mut self, road: &mut Road<'_>, id: ConnId, failure: Failure) {
         let (metric, reason) = match failure {
             Failure::Protocol => (Metric::WsProtocolErrors, "protocol error"),
             Failure::Utf8 => (Metric::WsBadUtf8, "invalid UTF-8"),
             Failure::TooBig => (Metric::WsTooBig, "message too big"),
+            Failure::Bomb => (Metric::WsInflateBombs, "message too big"),
+            Failure::Corrupt => (Metric::WsInflateCorrupt, "bad compressed data"),
             Failure::NoMemory => (Metric::SessionChunksFull, "out of memory"),
         };
         self.counters.inc(metric);

@@ -44,6 +44,7 @@ use crate::session::rules::{Rules, Verify};
 use crate::tcp::Tcp;
 use crate::timer::Wheel;
 use crate::units::{ConnId, Micros};
+use crate::ws::deflate::{Deflater, Inflater, SHARED_WINDOW_BITS, WINDOW_BITS_MIN};
 use crate::ws::{close, frame};
 
 /// [`crate::tcp::Source`] tag of a player's private chain; every other tag is a stream's slot.
@@ -143,6 +144,10 @@ pub struct Sessions {
     framed: Vec<u8>,
     /// A message put together from pieces.
     scratch: Vec<u8>,
+    /// For compressed messages, when they are agreed to; away while one is read.
+    inflater: Option<Inflater>,
+    /// For echoes: with the shared window, and with the smallest.
+    deflaters: Option<[Deflater; 2]>,
     counters: Counters,
     latency: Recorder,
     random: u64,
@@ -173,6 +178,9 @@ impl Sessions {
         seed: u64,
     ) -> Sessions {
         let (command_bytes, message_bytes) = (rules.message_bytes_max, rules.longest_message());
+        let inflater = rules.compression.then(|| Inflater::new(message_bytes));
+        let windows = [SHARED_WINDOW_BITS, WINDOW_BITS_MIN];
+        let echoes = rules.compression && rules.echo;
         Sessions {
             players: (0..players_max).map(|_| None).collect(),
             count: 0,
@@ -185,6 +193,8 @@ impl Sessions {
             out: Vec::with_capacity(command_bytes),
             framed: Vec::with_capacity(message_bytes),
             scratch: Vec::with_capacity(message_bytes),
+            inflater,
+            deflaters: echoes.then(|| windows.map(Deflater::new)),
             counters,
             latency,
             random: seed,

@@ -12,6 +12,7 @@ use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
 use crate::session::codec::Protocol;
 use crate::units::{ConnId, Micros, Moment};
+use crate::ws::deflate::Agreed;
 use crate::ws::message::Decoder;
 
 /// Commands of one player that may wait for the journal at once.
@@ -49,6 +50,10 @@ impl Flags {
     pub const FRAME_PINGS: Flags = Flags(2);
     /// FIN was asked for.
     pub const FINISHED: Flags = Flags(4);
+    /// Compressed messages were agreed to.
+    pub const DEFLATE: Flags = Flags(8);
+    /// With too small a window for what is compressed for many.
+    pub const DEFLATE_NARROW: Flags = Flags(16);
 
     /// Whether `flag` is set.
     pub fn has(self, flag: Flags) -> bool {
@@ -202,6 +207,18 @@ impl Player {
     /// JSON that others see about the player, or empty.
     pub fn info(&self) -> &[u8] {
         self.bearer.as_ref().map_or(&[], |bearer| &bearer.info)
+    }
+
+    /// What was agreed about compression.
+    pub fn deflate(&self) -> Agreed {
+        match (
+            self.flags.has(Flags::DEFLATE),
+            self.flags.has(Flags::DEFLATE_NARROW),
+        ) {
+            (false, _) => Agreed::No,
+            (true, false) => Agreed::Shared,
+            (true, true) => Agreed::Narrow,
+        }
     }
 
     /// Whether what it sends is looked at now.

@@ -157,7 +157,7 @@ impl std::fmt::Debug for Verify {
 }
 
 /// Rules of all sessions of a core.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Name and version told to players.
     pub version: &'static str,
@@ -167,6 +167,8 @@ pub struct Rules {
     pub echo: bool,
     /// permessage-deflate is agreed to when a client offers it.
     pub compression: bool,
+    /// Shortest message that is compressed, in bytes.
+    pub compression_bytes_min: usize,
     /// Globs of allowed `Origin` headers; empty: same host only.
     pub allowed_origins: Vec<String>,
     /// Connections without a token are accepted.

@@ -32,7 +32,7 @@ use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, emit_header};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Window of what is compressed for many, as a power of two. With 4 KiB game events of 16 KiB come out
 /// within half a percent of what 32 KiB give (docs/compression.md), and the clients that ask for a
@@ -91,9 +91,21 @@ pub enum Unreadable {
     TooBig,
 }
 
+/// What was inflated, or deflated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages; those that failed do not count.
+    pub messages: u64,
+    /// Bytes of them before.
+    pub bytes_in: u64,
+    /// Bytes of them after.
+    pub bytes_out: u64,
+}
+
 /// Reads compressed messages.
 pub struct Inflater {
     inflate: Inflate,
+    totals: Totals,
     /// The message; one byte more than the longest, which tells that there was more.
     message: Vec<u8>,
 }
@@ -109,6 +121,7 @@ impl Inflater {
     pub fn new(message_bytes_max: usize) -> Inflater {
         Inflater {
             inflate: Inflate::new(false, WINDOW_BITS_MAX),
+            totals: Totals::default(),
             message: vec![0; message_bytes_max.saturating_add(1)],
         }
     }
@@ -118,8 +131,8 @@ impl Inflater {
     pub fn receive(&mut self, payload: &[u8], bytes_max: usize) -> Result<&mut [u8], Unreadable> {
         let room = bytes_max.saturating_add(1).min(self.message.len());
         let out = self.message.get_mut(..room).unwrap_or_default();
-        // Without its last four bytes this is what a flush after nothing leaves; RFC 7692 7.2.3.6 asks
-        // for a byte, and some send none.
+        // RFC 7692 7.2.3.6 asks for one byte in an empty message; a zlib that has nothing to flush gives
+        // none.
         let len = match payload.is_empty() {
             true => 0,
             false => inflate_all(&mut self.inflate, payload, out)?,
@@ -127,7 +140,15 @@ impl Inflater {
         if len >= room {
             return Err(Unreadable::TooBig);
         }
+        self.totals.messages += 1;
+        self.totals.bytes_in += payload.len() as u64;
+        self.totals.bytes_out += len as u64;
         Ok(out.get_mut(..len).unwrap_or_default())
+    }
+
+    /// What was inflated since this was last asked.
+    pub fn take_totals(&mut self) -> Totals {
+        std::mem::take(&mut self.totals)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The frame header (RFC 6455 5.2): parsed as a client sends it, emitted as a server does.
 //!
-//! Client frames are always masked, ours never (5.1); we never fragment and never set a reserved
-//! bit. Parsing refuses as early as a byte tells: a wrong first byte is not waited on.
+//! Client frames are always masked, ours never (5.1); we never fragment. The one reserved bit that may
+//! be set is RSV1 of a compressed message (RFC 7692 6), ours in `deflate`. Parsing refuses as early as a byte tells: a wrong first byte is not waited on.
 
 /// Longest payload of a control frame (RFC 6455 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
@@ -57,6 +57,8 @@ pub struct Header {
     pub fin: bool,
     /// What the frame is.
     pub opcode: Opcode,
+    /// RSV1: the message that begins is compressed.
+    pub compressed: bool,
     /// Key of the payload.
     pub mask: [u8; 4],
     /// Bytes of payload.
@@ -68,16 +70,22 @@ pub struct Header {
 pub struct Malformed;
 
 /// The header at the front of `bytes` and how many bytes it takes; none when more are needed.
-pub fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
+/// `deflate` says whether compressed messages were agreed to.
+pub fn parse_header(bytes: &[u8], deflate: bool) -> Result<Option<(Header, usize)>, Malformed> {
     let Some(&first) = bytes.first() else {
         return Ok(None);
     };
-    // RFC 6455 5.2: reserved bits need an extension that gives them meaning; we negotiate none.
-    if first & 0x70 != 0 {
+    // RFC 6455 5.2: reserved bits need an extension that gives them meaning.
+    if first & 0x30 != 0 {
         return Err(Malformed);
     }
     let fin = first & 0x80 != 0;
     let opcode = Opcode::parse(first & 0x0f).ok_or(Malformed)?;
+    // RFC 7692 6: on the first frame of a message, and never on a control frame.
+    let compressed = first & 0x40 != 0;
+    if compressed && !(deflate && matches!(opcode, Opcode::Text | Opcode::Binary)) {
+        return Err(Malformed);
+    }
     // RFC 6455 5.5: control frames are not fragmented.
     if opcode.is_control() && !fin {
         return Err(Malformed);
@@ -100,6 +108,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> 
         Header {
             fin,
             opcode,
+            compressed,
             mask,
             payload_len,
         },
@@ -169,8 +178,8 @@ mod tests {
 
     const MASK: [u8; 4] = [1, 2, 3, 4];
 
-    fn parse(head: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
-        parse_header(&[head, &MASK].concat())
+    fn parse(head: &[u8], deflate: bool) -> Result<Option<(Header, usize)>, Malformed> {
+        parse_header(&[head, &MASK].concat(), deflate)
     }
 
     #[test]
@@ -191,14 +200,18 @@ mod tests {
             let header = Header {
                 fin: true,
                 opcode: Opcode::Text,
+                compressed: false,
                 mask: MASK,
                 payload_len: len as u64,
             };
             let whole = [&out[..header_len], &MASK].concat();
-            assert_eq!(parse_header(&whole), Ok(Some((header, header_len + 4))));
+            assert_eq!(
+                parse_header(&whole, false),
+                Ok(Some((header, header_len + 4)))
+            );
             for short in 0..whole.len() {
                 assert_eq!(
-                    parse_header(&whole[..short]),
+                    parse_header(&whole[..short], true),
                     Ok(None),
                     "{len} cut at {short}"
                 );
@@ -225,7 +238,18 @@ mod tests {
             ),
             ("top bit", &[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]),
         ] {
-            assert_eq!(parse(head), Err(Malformed), "{name}");
+            assert_eq!(parse(head, false), Err(Malformed), "{name}");
+            let compressed = parse(head, true).map(|header| header.unwrap().0.compressed);
+            let wanted = if name == "RSV1" {
+                Ok(true)
+            } else {
+                Err(Malformed)
+            };
+            assert_eq!(compressed, wanted, "{name} with compression");
+        }
+        // RFC 7692 6.1: not on a later frame, nor on a control frame.
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca] {
+            assert_eq!(parse(&[first, 0x80], true), Err(Malformed), "{first:x}");
         }
     }
 

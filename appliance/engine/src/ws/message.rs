@@ -1,9 +1,10 @@
-//! From a client's byte stream to whole messages (RFC 6455 5.4 to 5.6, 8.1).
+//! From a client's byte stream to whole messages (RFC 6455 5.4 to 5.6, 8.1; RFC 7692 6.2).
 //!
 //! Stands between `tcp` (in-order bytes in a frame of the port, writable) and `session`. A message
 //! that lies whole and unfragmented in the input is unmasked where it lies and handed on as a slice
 //! of it: no copy. Anything else is unmasked piece by piece into chunks of the core's pool
-//! and copied into the caller's scratch buffer when it is whole.
+//! and copied into the caller's scratch buffer when it is whole. A compressed message is inflated then,
+//! into the memory of the core's inflater, which is lent for connections that agreed to it.
 //!
 //! Memory: [`Decoder`] is plain data for the connection's record. What it gathers is bounded by
 //! `message_bytes_max` for the message and 125 bytes for a control frame between its fragments; when
@@ -11,10 +12,11 @@
 //!
 //! Invariants: every byte of the input is looked at once; after `Close` or `Failed` nothing is held
 //! and all further input is dropped; text is checked as it comes, so wrong text fails at its first
-//! wrong byte and not at the end of the message.
+//! wrong byte and not at the end of the message; compressed text, which cannot, is checked when inflated.
 
 use crate::memory::chunk::{Chunks, Gather};
 use crate::ws::close;
+use crate::ws::deflate::{Inflater, Unreadable};
 use crate::ws::frame::{CLIENT_HEADER_BYTES_MAX, Header, Opcode, parse_header};
 use crate::ws::mask::{advanced, unmask};
 use crate::ws::utf8::Utf8;
@@ -55,6 +57,10 @@ pub enum Failure {
     Utf8,
     /// The message is longer than the limit. Said at its header, before its payload comes.
     TooBig,
+    /// A compressed message is no deflate stream.
+    Corrupt,
+    /// A compressed message would be longer than the limit. Said before more than that is inflated.
+    Bomb,
     /// The chunk pool is empty. Our fault, not the peer's.
     NoMemory,
 }
@@ -64,8 +70,8 @@ impl Failure {
     pub const fn code(self) -> u16 {
         match self {
             Failure::Protocol => close::PROTOCOL_ERROR,
-            Failure::Utf8 => close::INVALID_PAYLOAD,
-            Failure::TooBig => close::MESSAGE_TOO_BIG,
+            Failure::Utf8 | Failure::Corrupt => close::INVALID_PAYLOAD,
+            Failure::TooBig | Failure::Bomb => close::MESSAGE_TOO_BIG,
             Failure::NoMemory => close::INTERNAL_ERROR,
         }
     }
@@ -111,6 +117,8 @@ pub struct Decoder {
     utf8: Utf8,
     /// Text or Binary while a message is coming in.
     kind: Option<Opcode>,
+    /// It is compressed.
+    compressed: bool,
 }
 
 // Part of every player's record (docs/memory.md).
@@ -124,6 +132,7 @@ impl Default for Decoder {
             control: Gather::default(),
             utf8: Utf8::default(),
             kind: None,
+            compressed: false,
         }
     }
 }
@@ -132,15 +141,18 @@ impl Decoder {
     /// Takes bytes from the front of `input` up to the end of the next message or control frame.
     /// Call until it answers `NeedMore`.
     ///
-    /// `scratch` needs room for `message_bytes_max` bytes, and for 125; with less it grows.
+    /// `scratch` needs room for `message_bytes_max` bytes, and for 125; with less it grows. The inflater
+    /// is there exactly when compression was agreed to; its limit is at least `message_bytes_max`, which
+    /// holds for a message as it comes and as it is inflated.
     pub fn receive<'r, 'a: 'r>(
         &mut self,
         input: &mut &'a mut [u8],
         chunks: &mut Chunks,
         message_bytes_max: usize,
         scratch: &'r mut Vec<u8>,
+        inflater: Option<&'r mut Inflater>,
     ) -> Received<'r> {
-        let received = match self.advance(input, chunks, message_bytes_max, scratch) {
+        let received = match self.advance(input, chunks, message_bytes_max, scratch, inflater) {
             Ok(received) => received,
             Err(failure) => Received::Failed(failure),
         };
@@ -169,10 +181,11 @@ impl Decoder {
         chunks: &mut Chunks,
         message_bytes_max: usize,
         scratch: &'r mut Vec<u8>,
+        inflater: Option<&'r mut Inflater>,
     ) -> Result<Received<'r>, Failure> {
         loop {
             if let Stage::Header { .. } = self.stage {
-                let Some(header) = self.receive_header(input)? else {
+                let Some(header) = self.receive_header(input, inflater.is_some())? else {
                     return Ok(Received::NeedMore);
                 };
                 let frame = self.begin(header, message_bytes_max)?;
@@ -180,7 +193,10 @@ impl Decoder {
                 let alone = frame.fin && frame.opcode != Opcode::Continuation;
                 if alone && let Some(payload) = input.split_off_mut(..frame.left as usize) {
                     unmask(payload, frame.mask);
-                    return self.finish(frame.opcode, payload, false);
+                    return match frame.opcode.is_control() {
+                        true => finish_control(frame.opcode, payload),
+                        false => self.finish(payload, false, message_bytes_max, inflater),
+                    };
                 }
                 self.stage = Stage::Payload(frame);
             }
@@ -189,6 +205,7 @@ impl Decoder {
                 return Ok(Received::NeedMore);
             };
             let (opcode, fin) = (frame.opcode, frame.fin);
+            let checked = self.kind == Some(Opcode::Text) && !self.compressed;
             let left = gather(
                 frame,
                 input,
@@ -198,7 +215,7 @@ impl Decoder {
                 } else {
                     &mut self.message
                 },
-                (self.kind == Some(Opcode::Text) && !opcode.is_control()).then_some(&mut self.utf8),
+                (checked && !opcode.is_control()).then_some(&mut self.utf8),
             )?;
             if left > 0 {
                 return Ok(Received::NeedMore);
@@ -206,23 +223,27 @@ impl Decoder {
             self.stage = BEFORE_HEADER;
             if opcode.is_control() {
                 chunks.take_all(&mut self.control, scratch);
-                return self.finish(opcode, scratch, true);
+                return finish_control(opcode, scratch);
             }
             if fin {
                 chunks.take_all(&mut self.message, scratch);
-                return self.finish(opcode, scratch, true);
+                return self.finish(scratch, true, message_bytes_max, inflater);
             }
         }
     }
 
     /// The next header, if it is whole; else what came of it is kept.
-    fn receive_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Failure> {
+    fn receive_header(
+        &mut self,
+        input: &mut &mut [u8],
+        deflate: bool,
+    ) -> Result<Option<Header>, Failure> {
         let Stage::Header { bytes, len } = &mut self.stage else {
             return Ok(None);
         };
         if *len == 0
             && let Some((header, header_len)) =
-                parse_header(input).map_err(|_| Failure::Protocol)?
+                parse_header(input, deflate).map_err(|_| Failure::Protocol)?
         {
             return Ok(input.split_off_mut(..header_len).map(|_| header));
         }
@@ -236,7 +257,9 @@ impl Decoder {
                 *place = *byte;
             }
             let so_far = whole.get(..=at).unwrap_or_default();
-            if let Some((header, _)) = parse_header(so_far).map_err(|_| Failure::Protocol)? {
+            if let Some((header, _)) =
+                parse_header(so_far, deflate).map_err(|_| Failure::Protocol)?
+            {
                 self.stage = BEFORE_HEADER;
                 return Ok(Some(header));
             }
@@ -253,6 +276,7 @@ impl Decoder {
         let Header {
             fin,
             opcode,
+            compressed,
             mask,
             payload_len,
         } = header;
@@ -265,7 +289,10 @@ impl Decoder {
             if payload_len.saturating_add(self.message.len() as u64) > message_bytes_max as u64 {
                 return Err(Failure::TooBig);
             }
-            self.kind = self.kind.or(Some(opcode));
+            // RFC 7692 6: the first frame speaks for its message.
+            if self.kind.is_none() {
+                (self.kind, self.compressed) = (Some(opcode), compressed);
+            }
         }
         let left = u32::try_from(payload_len).map_err(|_| Failure::TooBig)?;
         Ok(Frame {
@@ -276,38 +303,53 @@ impl Decoder {
         })
     }
 
-    /// A whole payload of the message that has begun, or of a control frame.
+    /// The payload of the message that has begun is whole.
     fn finish<'r>(
         &mut self,
-        opcode: Opcode,
         payload: &'r mut [u8],
         gathered: bool,
+        message_bytes_max: usize,
+        inflater: Option<&'r mut Inflater>,
     ) -> Result<Received<'r>, Failure> {
-        match opcode {
-            Opcode::Ping => return Ok(Received::Ping(payload)),
-            Opcode::Pong => return Ok(Received::Pong(payload)),
-            Opcode::Close => {
-                let (code, reason) =
-                    close::parse(payload).map_err(|malformed| match malformed {
-                        close::Malformed::Protocol => Failure::Protocol,
-                        close::Malformed::Utf8 => Failure::Utf8,
-                    })?;
-                return Ok(Received::Close { code, reason });
+        let is_text = self.kind.take() == Some(Opcode::Text);
+        let (message, checked) = match inflater {
+            Some(inflater) if self.compressed => {
+                let inflated = inflater.receive(payload, message_bytes_max);
+                let message = inflated.map_err(|unreadable| match unreadable {
+                    Unreadable::Corrupt => Failure::Corrupt,
+                    Unreadable::TooBig => Failure::Bomb,
+                })?;
+                (message, false)
             }
-            Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
-        }
-        if self.kind.take() != Some(Opcode::Text) {
-            return Ok(Received::Binary(payload));
+            _ => (payload, gathered),
+        };
+        if !is_text {
+            return Ok(Received::Binary(message));
         }
         // What was gathered has been checked piece by piece; a cut character may be left.
-        let valid = match gathered {
+        let valid = match checked {
             true => self.utf8.is_complete(),
-            false => simdutf8::basic::from_utf8(payload).is_ok(),
+            false => simdutf8::basic::from_utf8(message).is_ok(),
         };
         if valid {
-            Ok(Received::Text(payload))
+            Ok(Received::Text(message))
         } else {
             Err(Failure::Utf8)
+        }
+    }
+}
+
+/// A whole control frame.
+fn finish_control(opcode: Opcode, payload: &mut [u8]) -> Result<Received<'_>, Failure> {
+    match opcode {
+        Opcode::Ping => Ok(Received::Ping(payload)),
+        Opcode::Pong => Ok(Received::Pong(payload)),
+        _ => {
+            let (code, reason) = close::parse(payload).map_err(|malformed| match malformed {
+                close::Malformed::Protocol => Failure::Protocol,
+                close::Malformed::Utf8 => Failure::Utf8,
+            })?;
+            Ok(Received::Close { code, reason })
         }
     }
 }

@@ -93,6 +93,8 @@ pub struct Player {
     handle: SocketHandle,
     bytes: Vec<u8>,
     upgraded: bool,
+    /// The head of the response to the upgrade.
+    response: String,
     /// Text messages, one JSON value each (several in one frame are split).
     pub inbox: VecDeque<String>,
     /// Code of the close frame.
@@ -136,6 +138,7 @@ impl Default for Setup {
                 path: "/connection/websocket".to_owned(),
                 echo: false,
                 compression: false,
+                compression_bytes_min: 100,
                 allowed_origins: Vec::new(),
                 anonymous: true,
                 disallow_anonymous_connection_tokens: false,
@@ -373,6 +376,7 @@ impl World {
             handle,
             bytes: Vec::new(),
             upgraded: false,
+            response: String::new(),
             inbox: VecDeque::new(),
             closed: None,
             pings: 0,
@@ -408,6 +412,21 @@ impl World {
         self.send_bytes(player, request.as_bytes());
         self.run(3);
         player
+    }
+
+    /// Upgrades at `path` with an offer of `extension`; what comes is kept in `frames`. The response is
+    /// given back.
+    pub fn offer_extension(&mut self, path: &str, extension: &str) -> (usize, String) {
+        let player = self.dial();
+        self.players[player].frames = Some(Vec::new());
+        let request = String::from_utf8(UPGRADE.to_vec()).unwrap();
+        let head = request.strip_suffix("\r\n").unwrap();
+        let head = head.replace("/connection/websocket", path);
+        let request = format!("{head}Sec-WebSocket-Extensions: {extension}\r\n\r\n");
+        self.send_bytes(player, request.as_bytes());
+        self.run(3);
+        let response = self.players[player].response.clone();
+        (player, response)
     }
 
     /// What came on a connection that keeps frames since the last call.
@@ -519,6 +538,7 @@ impl World {
                 return;
             }
             player.upgraded = true;
+            player.response = text[..end].to_owned();
             player.bytes.drain(..end + 4);
         }
         while let Some((first, payload, used)) = frame(&player.bytes) {
@@ -586,6 +606,17 @@ pub fn offsets_in(message: &str) -> Vec<u64> {
         return publications.iter().filter_map(offset).collect();
     }
     offset(&value["push"]["pub"]).into_iter().collect()
+}
+
+/// The payload of a compressed message (RFC 7692 7.2.1), by another library than ours.
+pub fn deflated(message: &[u8]) -> Vec<u8> {
+    use miniz_oxide::deflate::core;
+    let flags = core::create_comp_flags_from_zip_params(6, -15, 0);
+    let mut state = core::CompressorOxide::new(flags);
+    let mut out = vec![0; message.len() * 2 + 100];
+    let (_, _, len) = core::compress(&mut state, message, &mut out, core::TDEFLFlush::Sync);
+    out.truncate(len - 4);
+    out
 }
 
 /// A client's frame with this first byte.

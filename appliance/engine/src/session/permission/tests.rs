@@ -12,22 +12,6 @@ fn named(name: &str, rules: ChannelRules) -> (String, ChannelRules) {
 fn rules() -> Rules {
     let none = ChannelRules::default;
     Rules {
-        version: "",
-        path: String::new(),
-        echo: false,
-        allowed_origins: Vec::new(),
-        anonymous: false,
-        compression: false,
-        disallow_anonymous_connection_tokens: false,
-        personal_channel: None,
-        ping_interval: crate::units::Micros(0),
-        pong_timeout: crate::units::Micros(0),
-        handshake_timeout: crate::units::Micros(0),
-        connect_timeout: crate::units::Micros(0),
-        message_bytes_max: 0,
-        echo_message_bytes_max: 0,
-        channels_max: 0,
-        lag_bytes_max: 0,
         default: none(),
         namespaces: vec![
             named(
@@ -92,6 +76,7 @@ fn rules() -> Rules {
                 },
             ),
         ],
+        ..Rules::default()
     }
 }
 

@@ -43,7 +43,7 @@ fn peer_inflates(payload: &[u8], window: usize) -> Vec<u8> {
 }
 
 /// Deflates as RFC 7692 7.2.1 says, with the largest window.
-fn peer_deflates(message: &[u8]) -> Vec<u8> {
+pub(in crate::ws) fn peer_deflates(message: &[u8]) -> Vec<u8> {
     let mut state = CompressorOxide::new(create_comp_flags_from_zip_params(6, -15, 0));
     let mut out = vec![0; message.len() * 2 + 100];
     let (_, taken, given) = compress(&mut state, message, &mut out, TDEFLFlush::Sync);

@@ -2,6 +2,7 @@
 //! rule of RFC 6455 fails as it should; no chunk is ever lost.
 
 use super::*;
+use crate::ws::deflate::tests::peer_deflates;
 use crate::ws::frame::{SERVER_HEADER_BYTES_MAX, emit_header};
 use proptest::prelude::*;
 
@@ -29,11 +30,20 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&header[..header_len], &mask, &masked].concat()
 }
 
-/// Decodes segment by segment.
+/// Decodes segment by segment, without compression.
 fn decode(
     decoder: &mut Decoder,
     chunks: &mut Chunks,
     segments: impl IntoIterator<Item = Vec<u8>>,
+) -> Vec<Seen> {
+    decode_with(decoder, chunks, segments, None)
+}
+
+fn decode_with(
+    decoder: &mut Decoder,
+    chunks: &mut Chunks,
+    segments: impl IntoIterator<Item = Vec<u8>>,
+    mut inflater: Option<Inflater>,
 ) -> Vec<Seen> {
     let mut scratch = Vec::with_capacity(MAX);
     let mut seen = Vec::new();
@@ -41,7 +51,7 @@ fn decode(
         let mut input = segment.as_mut_slice();
         loop {
             seen.push(
-                match decoder.receive(&mut input, chunks, MAX, &mut scratch) {
+                match decoder.receive(&mut input, chunks, MAX, &mut scratch, inflater.as_mut()) {
                     Received::NeedMore => break,
                     Received::Text(text) => Seen::Text(String::from_utf8(text.to_vec()).unwrap()),
                     Received::Binary(bytes) => Seen::Binary(bytes.to_vec()),
@@ -99,9 +109,16 @@ fn any_seen() -> impl Strategy<Value = Seen> {
     ]
 }
 
-/// The oracle's writer: `seen` as frames, data messages cut at `cuts`, with a control frame between
+/// The oracle's writer: `seen` as frames, data messages compressed by another library if `deflated`, cut
+/// at `cuts`, with a control frame between
 /// two fragments now and then, which then comes before its message in `expected`.
-fn write(seen: &Seen, cuts: &[usize], stream: &mut Vec<u8>, expected: &mut Vec<Seen>) {
+fn write(
+    seen: &Seen,
+    deflated: bool,
+    cuts: &[usize],
+    stream: &mut Vec<u8>,
+    expected: &mut Vec<Seen>,
+) {
     let (opcode, payload) = match seen {
         Seen::Text(text) => (1, text.as_bytes()),
         Seen::Binary(bytes) => (2, &bytes[..]),
@@ -110,7 +127,12 @@ fn write(seen: &Seen, cuts: &[usize], stream: &mut Vec<u8>, expected: &mut Vec<S
         Seen::Close(..) | Seen::Failed(_) => unreachable!(),
     };
     let cuts = if opcode > 2 { &[] } else { cuts };
-    let (mut rest, mut opcode) = (payload, opcode);
+    let compressed = peer_deflates(payload);
+    // What does not get shorter may pass the limit.
+    let (mut rest, mut opcode) = match deflated && opcode <= 2 && compressed.len() <= MAX {
+        true => (&compressed[..], 0x40 | opcode),
+        false => (payload, opcode),
+    };
     for &cut in cuts {
         let (now, later) = rest.split_at(cut.min(rest.len()));
         stream.extend(frame(opcode, now));
@@ -128,14 +150,15 @@ proptest! {
     #[test]
     fn any_segments_and_fragments_decode_to_the_same(
         messages in prop::collection::vec(
-            (any_seen(), prop::collection::vec(0usize..700, 0..5)), 1..12,
+            (any_seen(), any::<bool>(), prop::collection::vec(0usize..700, 0..5)), 1..12,
         ),
+        agreed: bool,
         close in prop::option::of((3000u16..5000, ".{0,30}")),
         cuts in prop::collection::vec(1usize..400, 0..60),
     ) {
         let (mut stream, mut expected) = (Vec::new(), Vec::new());
-        for (seen, fragments) in &messages {
-            write(seen, fragments, &mut stream, &mut expected);
+        for (seen, deflated, fragments) in &messages {
+            write(seen, *deflated && agreed, fragments, &mut stream, &mut expected);
         }
         if let Some((code, reason)) = close {
             stream.extend(frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat()));
@@ -153,7 +176,8 @@ proptest! {
 
         let mut chunks = Chunks::new(16);
         let mut decoder = Decoder::default();
-        prop_assert_eq!(decode(&mut decoder, &mut chunks, segments), expected);
+        let inflater = agreed.then(|| Inflater::new(MAX));
+        prop_assert_eq!(decode_with(&mut decoder, &mut chunks, segments, inflater), expected);
         prop_assert_eq!(chunks.used(), 0, "nothing is held between messages");
     }
 
@@ -162,18 +186,22 @@ proptest! {
     #[test]
     fn garbage_ends_in_order(
         noise in prop::collection::vec(any::<u8>(), 0..300),
-        good in prop::collection::vec((any_seen(), prop::collection::vec(0usize..700, 0..5)), 0..4),
+        good in prop::collection::vec(
+            (any_seen(), any::<bool>(), prop::collection::vec(0usize..700, 0..5)), 0..4,
+        ),
         at in any::<prop::sample::Index>(), segment in 1usize..200, pool in 0u32..6,
     ) {
         let mut stream = Vec::new();
-        for (seen, fragments) in &good {
-            write(seen, fragments, &mut stream, &mut Vec::new());
+        for (seen, deflated, fragments) in &good {
+            write(seen, *deflated, fragments, &mut stream, &mut Vec::new());
         }
         let at = at.index(stream.len() + 1);
         stream.splice(at..(at + noise.len() / 2).min(stream.len()), noise);
         let mut chunks = Chunks::new(pool);
         let mut decoder = Decoder::default();
-        let seen = decode(&mut decoder, &mut chunks, stream.chunks(segment).map(<[u8]>::to_vec));
+        let segments = stream.chunks(segment).map(<[u8]>::to_vec);
+        let inflater = Some(Inflater::new(MAX));
+        let seen = decode_with(&mut decoder, &mut chunks, segments, inflater);
         let end = seen.iter().position(|s| matches!(s, Seen::Failed(_) | Seen::Close(..)));
         prop_assert!(end.is_none_or(|end| end + 1 == seen.len()));
         if end.is_some() {
@@ -192,14 +220,14 @@ fn a_whole_message_is_handed_on_where_it_lies() {
     let mut chunks = Chunks::new(0);
     let mut scratch = Vec::new();
     let mut decoder = Decoder::default();
-    match decoder.receive(&mut input, &mut chunks, MAX, &mut scratch) {
+    match decoder.receive(&mut input, &mut chunks, MAX, &mut scratch, None) {
         Received::Text(text) => {
             assert_eq!(text, b"{}");
             assert_eq!(text.as_ptr(), place);
         }
         other => panic!("{other:?}"),
     }
-    let next = decoder.receive(&mut input, &mut chunks, MAX, &mut scratch);
+    let next = decoder.receive(&mut input, &mut chunks, MAX, &mut scratch, None);
     assert_eq!(next, Received::Binary(&mut b"next".to_owned()));
 }
 
@@ -335,9 +363,65 @@ fn an_empty_pool_fails_the_stream_only_when_it_is_needed() {
     assert_eq!(cut, [Seen::Failed(Failure::NoMemory)]);
 }
 
+/// RFC 7692 6: RSV1 belongs to the first frame of a message, and speaks for all of it; a control frame
+/// between has none.
+#[test]
+fn a_compressed_message_in_fragments() {
+    let payload = peer_deflates("Ünterwegs, unterwegs, unterwegs".as_bytes());
+    let (first, second) = payload.split_at(7);
+    let stream = |first_byte: u8, second_byte: u8| {
+        let [a, b] = [frame(first_byte, first), frame(second_byte, second)];
+        [a, frame(0x89, b"?"), b, frame(0x81, b"plain")].concat()
+    };
+    let read = |stream: &[u8], step: usize| {
+        let segments = stream.chunks(step).map(<[u8]>::to_vec);
+        let (mut decoder, mut chunks) = (Decoder::default(), Chunks::new(4));
+        decode_with(
+            &mut decoder,
+            &mut chunks,
+            segments,
+            Some(Inflater::new(MAX)),
+        )
+    };
+    for step in [1, 5, 1_000] {
+        let seen = read(&stream(0x41, 0x80), step);
+        let text = |text: &str| Seen::Text(text.to_owned());
+        let wanted = [text("Ünterwegs, unterwegs, unterwegs"), text("plain")];
+        assert_eq!(seen, [&[Seen::Ping(b"?".to_vec())], &wanted[..]].concat());
+        let seen = read(&stream(0x41, 0xc0), step);
+        assert_eq!(seen.last(), Some(&Seen::Failed(Failure::Protocol)));
+        // A compressed message is none without the bit.
+        let seen = read(&stream(0x01, 0x80), step);
+        assert_eq!(seen.last(), Some(&Seen::Failed(Failure::Utf8)));
+    }
+}
+
+#[test]
+fn what_a_compressed_message_must_not_be() {
+    let read = |payload: &[u8]| {
+        let (mut decoder, mut chunks) = (Decoder::default(), Chunks::new(4));
+        let stream = [frame(0xc1, payload)];
+        decode_with(&mut decoder, &mut chunks, stream, Some(Inflater::new(MAX)))
+    };
+    assert_eq!(
+        read(&peer_deflates(&[b'x'; MAX])),
+        [Seen::Text("x".repeat(MAX))]
+    );
+    let failed = |failure| [Seen::Failed(failure)];
+    assert_eq!(
+        read(&peer_deflates(&[b'x'; MAX + 1])),
+        failed(Failure::Bomb)
+    );
+    assert_eq!(
+        read(&peer_deflates(b"wrong \xff text")),
+        failed(Failure::Utf8)
+    );
+    assert_eq!(read(b"\xff\xff"), failed(Failure::Corrupt));
+}
+
 #[test]
 fn each_failure_has_its_close_code() {
-    use Failure::{NoMemory, Protocol, TooBig, Utf8};
-    let codes = [Protocol, Utf8, TooBig, NoMemory].map(Failure::code);
-    assert_eq!(codes, [1002, 1007, 1009, 1011]);
+    use Failure::{Bomb, Corrupt, NoMemory, Protocol, TooBig, Utf8};
+    let codes = [Protocol, Utf8, Corrupt, TooBig, Bomb, NoMemory].map(Failure::code);
+    assert_eq!(codes, [1002, 1007, 1007, 1009, 1009, 1011]);
 }
