@@ -5,5 +5,6 @@ pub mod command;
 pub mod frame;
 pub mod input;
 pub mod segments;
+pub mod session;
 pub mod upgrade;
 pub mod ws_frame;
