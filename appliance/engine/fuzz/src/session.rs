@@ -9,15 +9,16 @@ use std::cell::RefCell;
 
 use engine::hunt::Hunts;
 use engine::hunt::log::Logs;
+use engine::hunt::publication::Publication;
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::metrics::histogram;
-use engine::protobuf::{Fields, take_delimited};
+use engine::protobuf::{Fields, append_filled, take_delimited};
 use engine::ring::broadcast::{HistoryPage, Published, Record, Refusal, Subscribed};
 use engine::ring::bytes::{Reader, ring};
 use engine::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
 use engine::session::codec::Protocol;
-use engine::session::rules::{ChannelRules, Rules, TokenError};
+use engine::session::rules::{ChannelRules, Rules, Verify};
 use engine::session::{PRIVATE, Road, Sessions, Submit};
 use engine::tcp::{self, Source, Tcp};
 use engine::units::{ConnId, Micros};
@@ -50,8 +51,11 @@ fn rules() -> Rules {
         version: "fuzz",
         path: "/connection/websocket".to_owned(),
         echo: false,
+        compression: false,
         allowed_origins: Vec::new(),
         anonymous: true,
+        disallow_anonymous_connection_tokens: false,
+        personal_channel: None,
         ping_interval: Micros::from_secs(25),
         pong_timeout: Micros::from_secs(8),
         handshake_timeout: Micros::from_secs(5),
@@ -62,11 +66,13 @@ fn rules() -> Rules {
         lag_bytes_max: u64::MAX,
         namespaces: Vec::new(),
         default: ChannelRules {
-            allow_subscribe: true,
-            allow_publish: true,
-            allow_publish_subscriber: true,
-            force_recovery: true,
             history: true,
+            force_recovery: true,
+            allow_subscribe_for_client: true,
+            allow_subscribe_for_anonymous: true,
+            allow_publish_for_client: true,
+            allow_publish_for_anonymous: true,
+            ..ChannelRules::default()
         },
     }
 }
@@ -76,19 +82,18 @@ impl Core {
         let counters = Counters::default();
         let (writer, submitted) = ring(1 << 18, SUBMISSION_BYTES_MAX);
         let log = Box::leak(vec![0; 1 << 14].into_boxed_slice());
-        let verify = |_: &str| Err(TokenError::Invalid);
         Core {
             sessions: Sessions::new(
                 1,
                 256,
                 rules(),
-                Box::new(verify),
+                Verify::nothing(),
                 counters.clone(),
                 histogram::recorder().0,
                 7,
             ),
             tcp: Tcp::new(tcp::Config::default(), counters.clone()),
-            hunts: Hunts::new(Logs::new(log, 16, 4096), 16, 16),
+            hunts: Hunts::new(Logs::new(log, 32, 4096), 16, 32, 16),
             submit: Submit::new(writer),
             submitted,
             counters,
@@ -168,6 +173,15 @@ impl Core {
 
     /// The journal's answers, in order: every fourth is a refusal.
     fn answer(&mut self) {
+        let mut missed = Vec::new();
+        for offset in [4, 5] {
+            let publication = Publication {
+                data: b"[1]",
+                offset,
+                ..Publication::default()
+            };
+            append_filled(&mut missed, |out| publication.append(out));
+        }
         while let Some(record) = self.submitted.pop() {
             let submission = record.to_vec();
             let submission: Submission<'_> =
@@ -192,8 +206,8 @@ impl Core {
                     name: wish.hunt,
                     epoch: "e",
                     top: 5,
-                    recovered: wish.recover && wish.offset == 4,
-                    publications: b"",
+                    recovered: wish.recover,
+                    publications: if wish.recover { &missed } else { b"" },
                 }),
                 Submission::History(history) => Record::History(HistoryPage {
                     token: history.token,
