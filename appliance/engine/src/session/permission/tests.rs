@@ -15,6 +15,7 @@ fn rules() -> Rules {
         version: "",
         path: String::new(),
         echo: false,
+        compression: false,
         allowed_origins: Vec::new(),
         anonymous: false,
         disallow_anonymous_connection_tokens: false,
