@@ -356,6 +356,16 @@ fn held_commands_end_with_or_without_a_newline() {
         .collect();
     assert_eq!(ids, ['5', '6', '7', '8']);
     assert_eq!(world.players[player].closed, None);
+    // An empty message is a bad one also behind others.
+    for nothing in ["", "\n"] {
+        world.journal_works = false;
+        let player = world.connect();
+        world.send_text(player, "{\"id\":5,\"subscribe\":{\"channel\":\"c\"}}");
+        world.send_text(player, r#"{"id":6,"unsubscribe":{"channel":"b"}}"#);
+        assert_eq!(world.ask(player, nothing), "closed 3501");
+        world.journal_works = true;
+        world.run(20);
+    }
 }
 
 /// A pong does not wait for its turn: the journal may take longer than the player has for it.

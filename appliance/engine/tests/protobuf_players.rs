@@ -215,3 +215,106 @@ fn pings_are_answered_by_one_zero_byte() {
     assert_eq!(frames[0], (0x82, vec![0]));
     assert_eq!(frames[1].1[..2], 3012_u16.to_be_bytes());
 }
+
+/// The reply to a subscribe.
+fn enter(world: &mut World, player: usize, request: SubscribeRequest) -> schema::SubscribeResult {
+    let request = command(2, |command| command.subscribe = Some(request));
+    let mut replies = ask(world, player, &[request]);
+    assert_eq!(replies.len(), 1, "{replies:?}");
+    replies.remove(0).subscribe.unwrap()
+}
+
+/// Each publication pushed: the push's number and hunt, and the publication.
+fn pushed(world: &mut World, player: usize) -> Vec<(i64, String, schema::Publication)> {
+    let pushes = replies(world, player).into_iter().map(|reply| {
+        let push = reply.push.unwrap();
+        (push.id, push.channel, push.publication.unwrap())
+    });
+    pushes.collect()
+}
+
+fn event(n: u64) -> schema::Publication {
+    schema::Publication {
+        data: format!("{{\"clue\":{n}}}").into_bytes(),
+        offset: n,
+        ..schema::Publication::default()
+    }
+}
+
+#[test]
+fn events_reach_everyone_in_the_form_agreed_on() {
+    let mut world = World::new();
+    let browsers = [world.connect(), world.connect()];
+    world.subscribe(browsers[0], "h");
+    let numbered = r#"{"id":2,"subscribe":{"channel":"h","flag":1}}"#;
+    let reply = world.ask(browsers[1], numbered);
+    let phones = [phone(&mut world), phone(&mut world)];
+    let request = |flag| SubscribeRequest {
+        channel: "h".to_owned(),
+        flag,
+        ..SubscribeRequest::default()
+    };
+    assert_eq!(enter(&mut world, phones[0], request(0)).id, 0);
+    let id = enter(&mut world, phones[1], request(1)).id;
+    assert!(
+        id > 0 && reply.contains(&format!("\"id\":{id}")),
+        "{id} {reply}"
+    );
+    for n in 1..=50 {
+        world.publish("h", &format!("{{\"clue\":{n}}}"));
+        world.step();
+    }
+    world.run(20);
+    let wanted = |id, channel: &str| {
+        let push = |n| (id, channel.to_owned(), event(n));
+        (1..=50).map(push).collect::<Vec<_>>()
+    };
+    assert_eq!(pushed(&mut world, phones[0]), wanted(0, "h"));
+    assert_eq!(pushed(&mut world, phones[1]), wanted(id, ""));
+    let first = r#"{"push":{"channel":"h","pub":{"data":{"clue":1},"offset":1}}}"#;
+    assert_eq!(world.players[browsers[0]].inbox[0], first);
+    let first = format!(r#"{{"push":{{"id":{id},"pub":{{"data":{{"clue":1}},"offset":1}}}}}}"#);
+    assert_eq!(world.players[browsers[1]].inbox[0], first);
+    for browser in browsers {
+        assert_eq!(world.offsets(browser), (1..=50).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn a_returning_phone_gets_what_it_missed() {
+    let mut world = World::new();
+    let player = phone(&mut world);
+    let request = SubscribeRequest {
+        channel: "h".to_owned(),
+        ..SubscribeRequest::default()
+    };
+    let epoch = enter(&mut world, player, request.clone()).epoch;
+    world.reset(player);
+    let publisher = world.upgrade();
+    world.ask(publisher, r#"{"id":1,"connect":{"token":"good"}}"#);
+    for n in 1..=9 {
+        let publish = format!(r#"{{"id":2,"publish":{{"channel":"h","data":{{"clue":{n}}}}}}}"#);
+        world.ask(publisher, &publish);
+    }
+    let player = phone(&mut world);
+    let result = enter(
+        &mut world,
+        player,
+        SubscribeRequest {
+            recover: true,
+            epoch,
+            offset: 3,
+            ..request
+        },
+    );
+    assert!(result.recovered && result.was_recovering);
+    assert_eq!((result.offset, result.publications.len()), (3, 6));
+    for (n, publication) in (4..).zip(&result.publications) {
+        let info = publication.info.as_ref().unwrap();
+        assert_eq!(
+            (&*info.user, &info.conn_info[..]),
+            ("ann", &b"{\"n\":1}"[..])
+        );
+        assert_eq!((&publication.data, publication.offset), (&event(n).data, n));
+    }
+}

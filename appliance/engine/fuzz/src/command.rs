@@ -3,8 +3,13 @@
 
 use engine::session::codec::{Body, Protocol, append_compact, is_pong, take_command};
 
-/// Reads all commands of `data` as `protocol`.
+/// Reads all commands of `data` as `protocol`, then lets a session act on them.
 pub fn run(protocol: Protocol, data: &[u8]) {
+    read(protocol, data);
+    super::session::run(protocol, data);
+}
+
+fn read(protocol: Protocol, data: &[u8]) {
     let mut rest = data;
     let mut count = 0;
     loop {

@@ -6,5 +6,6 @@ pub mod frame;
 pub mod inflate;
 pub mod input;
 pub mod segments;
+pub mod session;
 pub mod upgrade;
 pub mod ws_frame;

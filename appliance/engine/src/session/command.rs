@@ -80,6 +80,9 @@ impl Sessions {
         let separator = codec::separator(self.protocol(id));
         // A separator may also stand behind the last command of a message.
         let commands = commands.strip_suffix(separator).unwrap_or(commands);
+        if commands.is_empty() {
+            return self.disconnect(road, id, Disconnect::BadRequest);
+        }
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };

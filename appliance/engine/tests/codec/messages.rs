@@ -117,7 +117,6 @@ impl Parts {
             data: &self.data,
             was_recovering: recovered,
             id: self.number / 2,
-            ..SubscribeResult::default()
         };
         let wanted = schema::SubscribeResult {
             expires,
