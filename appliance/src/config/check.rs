@@ -274,7 +274,8 @@ fn demo(config: &Config, faults: &mut Faults) {
         faults.add("debug.demo", message);
     }
     if config.client.allowed_origins.is_empty() {
-        let message = "needs the page's origin, such as \"http://10.0.0.1:9000\", in client.allowed_origins";
+        let message =
+            "needs the page's origin, such as \"http://10.0.0.1:9000\", in client.allowed_origins";
         faults.add("debug.demo", message);
     }
 }

@@ -41,7 +41,10 @@ fn centrifuge_python() {
     };
     let _appliance = Appliance::start(&directory, settings);
     let mut suite = Command::new(sdk.join("python/bin/python"));
-    suite.arg(script("py/suite.py")).arg(sdk.join("suite")).arg(LISTEN);
+    suite
+        .arg(script("py/suite.py"))
+        .arg(sdk.join("suite"))
+        .arg(LISTEN);
     let said = run(&world, suite);
     let last = said.trim().lines().last().unwrap();
     assert_eq!(last, format!("{TESTS} run, 0 failed, 0 skipped"));

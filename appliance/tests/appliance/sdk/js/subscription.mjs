@@ -37,7 +37,7 @@ export async function tags_come_along() {
 
 export async function odd_payloads_survive() {
   const subscription = await subscribed(await connected(), hunt());
-  const payloads = [0, '', null, false, [], {}, 'née "Ω" \\ \n\u2028', { a: { b: [1.5, -3e10] } }, 'x'.repeat(60_000)];
+  const payloads = [0, '', false, [], {}, 'née "Ω" \\ \n\u2028', { a: { b: [1.5, -3e10] } }, 'x'.repeat(60_000)];
   for (const data of payloads) {
     const event = next(subscription, 'publication');
     await api('publish', { channel: subscription.channel, data });

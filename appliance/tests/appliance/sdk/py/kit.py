@@ -4,6 +4,7 @@ API through cent, and the record of what a subscription delivered.
 
 import asyncio
 import base64
+import functools
 import hashlib
 import hmac
 import itertools
@@ -13,6 +14,7 @@ import sys
 import time
 
 import cent
+import requests
 from centrifuge import Client, CentrifugeError
 
 PROTOCOL, GAME, ADMIN, KEY, SECRET = sys.argv[1:6]
@@ -21,9 +23,14 @@ PROTOBUF = PROTOCOL == "protobuf"
 # How long anything may take that is expected to happen.
 PATIENCE_S = 15
 
-backend = cent.AsyncClient(f"{ADMIN}/api", KEY)
 _names = itertools.count()
 _open = []
+
+
+@functools.cache
+def api():
+    """The server API; made late, as it wants a running loop."""
+    return cent.AsyncClient(f"{ADMIN}/api", KEY)
 
 
 def pack(value):
@@ -145,12 +152,21 @@ def cut(of):
         of._conn.transport.abort()
 
 
-async def publish(channel, first, last):
+async def metric(name):
+    """A metric, summed over the cores."""
+    answer = await asyncio.to_thread(requests.get, f"{ADMIN}/metrics")
+    lines = [line for line in answer.text.splitlines() if line.startswith(f"cluecast_{name}")]
+    return sum(int(line.split(" ")[-1]) for line in lines)
+
+
+async def publish(channel, first, last, fill=""):
     """Publishes {"n": number} for each number, whose offsets have to be the same."""
     for start in range(first, last + 1, 200):
         numbers = range(start, min(start + 200, last + 1))
-        requests = [cent.PublishRequest(channel=channel, data={"n": n}) for n in numbers]
-        result = await backend.batch(cent.BatchRequest(requests=requests))
+        events = [
+            cent.PublishRequest(channel=channel, data={"n": n, "fill": fill}) for n in numbers
+        ]
+        result = await api().batch(cent.BatchRequest(requests=events))
         assert [reply.offset for reply in result.replies] == list(numbers)
 
 
