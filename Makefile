@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test appliance/tests/appliance/autobahn/install bench/demo.sh bench/hostile.sh bench/lossy.sh
+SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh
 
 .PHONY: setup demo run test autobahn lint bench bench-lossy bench-hostile fuzz rfc soak
 

@@ -11,6 +11,7 @@ use engine::ring::broadcast::PAGE_BYTES_MAX;
 use engine::ring::submit::{EVENT_BYTES_MAX, SUBMISSION_BYTES_MAX};
 
 use crate::auth::keys::Static;
+use crate::control::demo;
 
 use super::{Admin, ChannelRules, Client, Config, Debugging, Fault, Game, Statsd, TcpSettings};
 
@@ -50,6 +51,7 @@ pub fn check(config: &Config) -> Vec<Fault> {
     client(&config.client, &mut faults);
     admission(config, &mut faults);
     debug(&config.debug, &mut faults);
+    demo(config, &mut faults);
     namespaces(config, &mut faults);
     cpus(config, &mut faults);
     if config.journal.path.as_os_str().is_empty() {
@@ -249,6 +251,32 @@ fn debug(debug: &Debugging, faults: &mut Faults) {
     if !(MESSAGE_BYTES_MIN..=ECHO_BYTES_MAX).contains(&debug.echo_message_bytes_max) {
         let message = format!("is not from {MESSAGE_BYTES_MIN} to {ECHO_BYTES_MAX}; change it");
         faults.add("debug.echo_message_bytes_max", message);
+    }
+}
+
+/// The page could not do what it is for, and a browser would not say why.
+fn demo(config: &Config, faults: &mut Faults) {
+    if !config.debug.demo {
+        return;
+    }
+    let may_play = |rules: ChannelRules| {
+        let publish = rules.allow_publish_for_client || rules.allow_publish_for_subscriber;
+        publish && rules.allow_subscribe_for_client
+    };
+    let hunt = format!("{}:hunt", demo::NAMESPACE);
+    if !config.channel_rules(&hunt).is_some_and(may_play) {
+        let message =
+            "needs a [[namespace]] named \"demo\" with allow_publish_for_subscriber = true";
+        faults.add("debug.demo", message);
+    }
+    if config.client.token_hmac_secret.is_empty() {
+        let message = "needs client.token_hmac_secret, with which it signs its players' tokens";
+        faults.add("debug.demo", message);
+    }
+    if config.client.allowed_origins.is_empty() {
+        let message =
+            "needs the page's origin, such as \"http://10.0.0.1:9000\", in client.allowed_origins";
+        faults.add("debug.demo", message);
     }
 }
 

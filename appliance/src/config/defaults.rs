@@ -104,6 +104,7 @@ impl Default for Debugging {
         Debugging {
             echo: false,
             echo_message_bytes_max: 65_536,
+            demo: false,
         }
     }
 }

@@ -258,6 +258,8 @@ pub struct Debugging {
     pub echo: bool,
     /// Longest message it takes.
     pub echo_message_bytes_max: usize,
+    /// The admin API serves the demo page.
+    pub demo: bool,
 }
 
 /// Severity.

@@ -320,6 +320,7 @@ const BAD_LINES: &[(&str, &str, &str)] = &[
         "echo = true\necho_message_bytes_max = 16777216",
         "game.private_chunks",
     ),
+    ("debug", "demo = true", "debug.demo"),
     ("client", "lag_bytes_max = 100000000", "game.hunt_log_mib"),
     ("channel", "history_size = 0", "channel.force_recovery"),
     ("channel", "history_ttl_s = 0", "channel.force_recovery"),

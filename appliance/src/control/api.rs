@@ -1,5 +1,5 @@
 //! HTTP on the admin socket: the server API for backends, `/health` for load balancers, `/metrics`
-//! for Prometheus.
+//! for Prometheus, and the demo page where it is on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Config;
 use crate::control::client::JournalClient;
+use crate::control::demo;
 use crate::control::methods::{self, BadBody, Failure, error_json};
 use crate::cores::{Life, Stage};
 use crate::export::{Sources, prometheus};
@@ -92,6 +93,10 @@ impl Api {
 
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {
+    let demo = match api.config.debug.demo {
+        true => demo::routes(&api.config, &api.node),
+        false => Router::new(),
+    };
     Router::new()
         .route("/api", post(legacy))
         .route("/api/{method}", post(method))
@@ -99,6 +104,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
+        .merge(demo)
 }
 
 /// The query of a request, unescaped.

@@ -2,12 +2,13 @@
 //!
 //! [`api`] takes what backends and operators ask over HTTP, [`client`] carries publishes and history
 //! requests to the journal core and their answers back, [`json`] makes a backend's JSON fit for the
-//! wire. The thread is `cores::control`; metrics leave through `export`.
+//! wire, [`demo`] serves the demo page. The thread is `cores::control`; metrics leave through `export`.
 //!
 //! Here, and only here, waiting, locking and allocating are fine.
 
 pub mod api;
 pub mod client;
+pub mod demo;
 pub mod json;
 pub mod methods;
 

@@ -59,6 +59,13 @@ fn a_publish_is_answered_with_its_place() {
 }
 
 #[test]
+fn there_is_no_demo_unless_it_is_asked_for() {
+    let backend = Backend::start(Box::new(|submission, _| panic!("{submission:?}")));
+    assert_eq!(backend.post("/demo/player", &[], "").0, 404);
+    assert_eq!(backend.post("/demo", &[], "").0, 404);
+}
+
+#[test]
 fn a_broadcast_is_answered_in_the_order_of_its_channels() {
     // The journal answers the last first, and has no room for one.
     let mut heard = Vec::new();

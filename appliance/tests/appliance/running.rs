@@ -14,8 +14,8 @@ use tempfile::TempDir;
 /// How long anything may take that is expected to happen.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Signs the players' tokens.
-pub const SECRET: &str = "a secret of the tests";
+/// Signs the players' tokens. The makers of `centrifuge-python` sign theirs with it.
+pub const SECRET: &str = "secret";
 
 /// Where backends go, in the appliance's namespace.
 pub const ADMIN: &str = "http://127.0.0.1:9000";
@@ -30,6 +30,8 @@ pub struct Settings {
     pub durability: &'static str,
     /// Lines of `[client]`.
     pub client: &'static str,
+    /// Lines of `[channel]`.
+    pub channel: &'static str,
     /// `game.private_chunks`.
     pub private_chunks: u32,
     /// Lines of `[game]`.
@@ -42,6 +44,7 @@ pub struct Settings {
 pub const SETTINGS: Settings = Settings {
     durability: "wal",
     client: "anonymous = true",
+    channel: "history_size = 1000000",
     private_chunks: 2048,
     game: "",
     tables: "",
@@ -125,6 +128,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
     let Settings {
         durability,
         client,
+        channel,
         private_chunks,
         game,
         tables,
@@ -144,7 +148,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
         token_hmac_secret = "{SECRET}"
         {client}
         [channel]
-        history_size = 1000000
+        {channel}
         [[namespace]]
         name = "open"
         allow_publish_for_client = true

@@ -1,178 +1,43 @@
-//! Clients that nobody here wrote, as their makers publish them: players on `centrifuge-python`
-//! (PyPI) and `centrifuge` (npm), a backend on `cent` (PyPI). Each player is cut off in the middle of
-//! 1,000 events by dropping its packets, and has exactly 1 to 1,000 in the end.
+//! Clients and backends that nobody here wrote, as their makers publish them: `centrifuge-python` and
+//! `cent` (PyPI), `centrifuge` (npm), Chromium (Debian). They run in the players' namespace, unchanged;
+//! `sdk/install` says where they come from. The SDKs neither order events nor take out doubles, so
+//! whatever they deliver is what the appliance sent.
 
-use std::io::{BufRead, BufReader};
+mod browser;
+mod cut_off;
+mod live_suite;
+mod scenarios;
+mod tokio_centrifuge;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use crate::player::token;
-use crate::running::{
-    ADMIN, API_KEY, Appliance, PATIENCE, SETTINGS, Settings, directory, eventually, metric,
-};
-use crate::world::{LISTEN, World, shell};
+use crate::world::{World, shell};
 
-const EVENTS: u64 = 1000;
-const HUNT: &str = "hunt";
+/// The admin API as players' scripts reach it, for which `admin.listen` has to be everywhere.
+const ADMIN: &str = "http://10.9.0.1:9000";
 
-#[test]
-fn python() {
-    is_cut_off_and_misses_nothing(|sdk| {
-        let mut command = Command::new(sdk.join("python/bin/python"));
-        command.arg(script("player.py"));
-        command
-    });
+/// Where the libraries are; to be asked in the host's network, before a test goes into a namespace
+/// that has none.
+fn installed() -> PathBuf {
+    PathBuf::from(shell(script("install").to_str().unwrap()).trim())
 }
 
-#[test]
-fn javascript() {
-    is_cut_off_and_misses_nothing(|sdk| {
-        let mut command = Command::new("node");
-        command
-            .arg(script("player.mjs"))
-            .arg(sdk.join("node_modules"));
-        command
-    });
-}
-
-fn is_cut_off_and_misses_nothing(sdk_player: impl Fn(&Path) -> Command) {
-    // From the host's network, before this thread goes into a namespace that has none.
-    let sdk = PathBuf::from(shell(script("install").to_str().unwrap()).trim());
-    let (world, directory) = (World::new(), directory());
-    let client = "ping_interval_s = 2\npong_timeout_s = 1";
-    let _appliance = Appliance::start(&directory, Settings { client, ..SETTINGS });
-    let mut player = sdk_player(&sdk);
-    player
-        .arg(format!("ws://{LISTEN}/connection/websocket"))
-        .arg(token("ada"))
-        .arg(HUNT);
-    let mut player = Sdk::start(&world, player);
-    player.wait_for("subscribed fresh");
-
-    let publisher = publish(&sdk, 1, EVENTS);
-    player.wait_for("event 300 300");
-    cut(&world, "-A");
-    // It finds out by itself, and so do we.
-    player.wait_for("connecting");
-    eventually("a player that does not answer is given up", || {
-        metric("session_players") == 0
-    });
-    assert_eq!(metric("session_no_pong"), 1);
-    assert_eq!(wait(publisher), EVENTS.to_string());
-    assert!(
-        player.events.len() < 1000,
-        "some are yet to come: {}",
-        player.events.len()
-    );
-    cut(&world, "-D");
-    player.wait_for("subscribed recovered");
-    player.wait_for(&format!("event {EVENTS} {EVENTS}"));
-    player.take_what_comes(Duration::from_millis(300));
-    let all: Vec<_> = (1..=EVENTS).map(|number| (number, number)).collect();
-    assert!(player.events == all, "{:?}", player.events);
-    assert_eq!(
-        (metric("session_recovered"), metric("session_not_recovered")),
-        (1, 0)
-    );
-}
-
-/// Drops all packets between player and appliance (`-A`), or no longer (`-D`).
-fn cut(world: &World, change: &str) {
-    for (chain, port) in [("INPUT", "--sport"), ("OUTPUT", "--dport")] {
-        let rule = format!("iptables {change} {chain} -p tcp {port} 8000 -j DROP");
-        shell(&format!("ip netns exec {} {rule}", world.player));
-    }
-}
-
-fn publish(sdk: &Path, first: u64, last: u64) -> Child {
-    Command::new(sdk.join("python/bin/python"))
-        .arg(script("publish.py"))
-        .args([&format!("{ADMIN}/api"), API_KEY, HUNT])
-        .args([first.to_string(), last.to_string()])
-        .env("NO_PROXY", "*")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn wait(child: Child) -> String {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", output.status);
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
+/// A file of ours that drives a library.
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/appliance/sdk")
         .join(name)
 }
 
-/// A running SDK player and what it has said.
-struct Sdk {
-    child: Child,
-    lines: Receiver<String>,
-    events: Vec<(u64, u64)>,
-}
-
-impl Sdk {
-    fn start(world: &World, mut command: Command) -> Sdk {
-        command.env("NO_PROXY", "*").stdout(Stdio::piped());
-        let mut child = world
-            .as_player(move || command.spawn().unwrap())
-            .join()
-            .unwrap();
-        let (sender, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
-            output
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-        Sdk {
-            child,
-            lines,
-            events: Vec::new(),
-        }
-    }
-
-    /// Takes lines until one starts with `wanted`.
-    fn wait_for(&mut self, wanted: &str) {
-        let start = Instant::now();
-        while let Some(left) = PATIENCE.checked_sub(start.elapsed()) {
-            match self.lines.recv_timeout(left) {
-                Ok(line) if self.take(&line).starts_with(wanted) => return,
-                Ok(_) => (),
-                Err(_) => break,
-            }
-        }
-        panic!("never: {wanted}");
-    }
-
-    fn take_what_comes(&mut self, span: Duration) {
-        while let Ok(line) = self.lines.recv_timeout(span) {
-            self.take(&line);
-        }
-    }
-
-    fn take<'a>(&mut self, line: &'a str) -> &'a str {
-        match line.split(' ').collect::<Vec<_>>()[..] {
-            ["event", offset, number] => {
-                self.events
-                    .push((offset.parse().unwrap(), number.parse().unwrap()));
-            }
-            _ => println!("player: {line}"),
-        }
-        line
-    }
-}
-
-impl Drop for Sdk {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Runs `command` to its end in the players' namespace; it has to succeed. What it says on standard
+/// output is given, and shown.
+fn run(world: &World, mut command: Command) -> String {
+    command.env("NO_PROXY", "*").stdout(Stdio::piped());
+    let child = world.as_player(move || command.spawn().unwrap()).join();
+    let output = child.unwrap().wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    println!("{text}");
+    assert!(output.status.success(), "{}", output.status);
+    text
 }

@@ -1,14 +1,16 @@
 // A player on the JavaScript SDK: prints what happens to it, one line each, until it is killed.
 //
-// Usage: player.mjs DIRECTORY_OF_NODE_MODULES URL TOKEN CHANNEL
+// Usage: player.mjs DIRECTORY_OF_NODE_MODULES json|protobuf URL TOKEN CHANNEL
 
 import { createRequire } from 'node:module';
 
-const [modules, url, token, channel] = process.argv.slice(2);
+const [modules, format, url, token, channel] = process.argv.slice(2);
 const require = createRequire(`${modules}/`);
-const { Centrifuge } = require('centrifuge');
+const { Centrifuge } = require(format === 'protobuf' ? 'centrifuge/build/protobuf' : 'centrifuge');
 const websocket = require('ws');
 
+// In Protobuf data are bytes.
+const read = (data) => (format === 'protobuf' ? JSON.parse(new TextDecoder().decode(data)) : data);
 const say = (...words) => console.log(words.join(' '));
 
 // The default gives a silent server ten seconds; the test would wait as long.
@@ -20,7 +22,7 @@ client.on('disconnected', (ctx) => say('disconnected', ctx.code));
 const subscription = client.newSubscription(channel);
 subscription.on('subscribed', (ctx) => say('subscribed', ctx.recovered ? 'recovered' : 'fresh'));
 subscription.on('unsubscribed', (ctx) => say('unsubscribed', ctx.code));
-subscription.on('publication', (ctx) => say('event', ctx.offset, ctx.data.n));
+subscription.on('publication', (ctx) => say('event', ctx.offset, read(ctx.data).n));
 
 subscription.subscribe();
 client.connect();

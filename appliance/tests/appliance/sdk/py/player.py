@@ -1,12 +1,17 @@
 """A player on centrifuge-python: prints what happens to it, one line each, until it is killed.
 
-Usage: player.py URL TOKEN CHANNEL
+Usage: player.py json|protobuf URL TOKEN CHANNEL
 """
 
 import asyncio
+import json
 import sys
 
 from centrifuge import Client, ClientEventHandler, SubscriptionEventHandler
+
+
+protocol, url, token, channel = sys.argv[1:]
+PROTOBUF = protocol == "protobuf"
 
 
 def say(*words):
@@ -32,13 +37,15 @@ class OfSubscription(SubscriptionEventHandler):
         say("unsubscribed", ctx.code)
 
     async def on_publication(self, ctx):
-        say("event", ctx.pub.offset, ctx.pub.data["n"])
+        # In Protobuf data are bytes.
+        data = json.loads(ctx.pub.data) if PROTOBUF else ctx.pub.data
+        say("event", ctx.pub.offset, data["n"])
 
 
 async def main():
-    url, token, channel = sys.argv[1:]
     # The default gives a silent server ten seconds; the test would wait as long.
-    client = Client(url, events=OfClient(), token=token, max_server_ping_delay=1.0)
+    options = {"token": token, "max_server_ping_delay": 1.0, "use_protobuf": PROTOBUF}
+    client = Client(url, events=OfClient(), **options)
     subscription = client.new_subscription(channel, events=OfSubscription())
     await client.connect()
     await subscription.subscribe()
