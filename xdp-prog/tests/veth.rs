@@ -257,6 +257,35 @@ fn thousands_of_frames_on_two_queues_lose_none() {
     }
 }
 
+/// What a core relies on that takes batches until one is short.
+#[test]
+fn a_short_batch_is_all_that_has_arrived() {
+    let world = World::new();
+    let wire = world.wire();
+    let (steering, mut ports) = start();
+    let frame = world.segment(4000);
+    let arrive = |count: usize, sum: u64| {
+        (0..count).for_each(|_| wire.send(&frame));
+        let start = Instant::now();
+        while verdict(&steering, "steered") < sum && start.elapsed() < PATIENCE {
+            thread::yield_now();
+        }
+        assert_eq!(verdict(&steering, "steered"), sum);
+        // The kernel publishes a batch a moment after the program has seen its last frame.
+        thread::sleep(Duration::from_millis(20));
+    };
+    arrive(RECEIVE_BATCH + 36, 100);
+    let counts: Vec<usize> = ports.iter_mut().map(Port::receive).collect();
+    let queue = counts.iter().position(|&count| count > 0).unwrap();
+    assert_eq!(counts[queue], RECEIVE_BATCH);
+    // More comes while some of the first is still to be taken.
+    arrive(50, 150);
+    assert_eq!(ports[queue].receive(), RECEIVE_BATCH);
+    assert_eq!(ports[queue].receive(), 22);
+    assert_eq!(ports[queue].receive(), 0);
+    ports.iter_mut().for_each(settle);
+}
+
 #[test]
 fn a_flood_is_dropped_and_counted_and_loses_no_frame() {
     let world = World::new();
