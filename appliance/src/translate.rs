@@ -16,9 +16,6 @@ const RECEIVE_WINDOW: u32 = 65_535;
 /// Buffers of 1460 bytes a data core has for segments out of order.
 const PIECES: u32 = 2_048;
 
-/// Shortest payload in bytes that is compressed (docs/compression.md).
-const COMPRESS_FROM: usize = 200;
-
 /// Path of the WebSocket endpoint, as in Centrifugo.
 const PATH: &str = "/connection/websocket";
 
@@ -118,7 +115,8 @@ pub fn journal(config: &Config) -> journal::Config {
     let rule = |rules: config::ChannelRules| Rule {
         history_size: rules.history_size,
         history_ttl_ms: rules.history_ttl_s.saturating_mul(1_000),
-        compress_from: rules.compression.then_some(COMPRESS_FROM),
+        compress_from: (rules.compression && config.client.compression)
+            .then_some(config.client.compression_bytes_min),
     };
     let namespaces = config.namespace.iter().map(|namespace| {
         (

@@ -280,16 +280,10 @@ fn journal_config() -> journal::Config {
 /// The appliance's defaults, with anonymous players.
 fn rules() -> Rules {
     Rules {
-        echo: false,
-        compression: false,
         compression_bytes_min: 256,
         version: "idle",
         path: "/connection/websocket".to_owned(),
-        allowed_origins: Vec::new(),
         anonymous: true,
-        compression: false,
-        disallow_anonymous_connection_tokens: false,
-        personal_channel: None,
         ping_interval: PING_INTERVAL,
         pong_timeout: Micros::from_secs(8),
         handshake_timeout: Micros::from_secs(5),
@@ -298,7 +292,6 @@ fn rules() -> Rules {
         echo_message_bytes_max: 65_536,
         channels_max: 128,
         lag_bytes_max: 200_000,
-        namespaces: Vec::new(),
         default: ChannelRules {
             history: true,
             force_recovery: true,
@@ -306,5 +299,6 @@ fn rules() -> Rules {
             allow_subscribe_for_anonymous: true,
             ..ChannelRules::default()
         },
+        ..Rules::default()
     }
 }

@@ -50,12 +50,7 @@ fn rules() -> Rules {
     Rules {
         version: "fuzz",
         path: "/connection/websocket".to_owned(),
-        echo: false,
-        compression: false,
-        allowed_origins: Vec::new(),
         anonymous: true,
-        disallow_anonymous_connection_tokens: false,
-        personal_channel: None,
         ping_interval: Micros::from_secs(25),
         pong_timeout: Micros::from_secs(8),
         handshake_timeout: Micros::from_secs(5),
@@ -64,7 +59,6 @@ fn rules() -> Rules {
         echo_message_bytes_max: 65_536,
         channels_max: 8,
         lag_bytes_max: u64::MAX,
-        namespaces: Vec::new(),
         default: ChannelRules {
             history: true,
             force_recovery: true,
@@ -74,6 +68,7 @@ fn rules() -> Rules {
             allow_publish_for_anonymous: true,
             ..ChannelRules::default()
         },
+        ..Rules::default()
     }
 }
 
