@@ -358,6 +358,7 @@ impl Sessions {
             && road.hunts.unsubscribe(slot, &mut player.subscriptions)
         {
             player.subscription_count -= 1;
+            player.drop_terms(slot);
         }
         self.reply(road, id, number, Reply::Unsubscribe);
     }
@@ -483,6 +484,7 @@ fn bearer(now: Micros, user: String, info: Vec<u8>, ttl_s: Option<u32>) -> Optio
             user: user.into(),
             info: info.into(),
             expires: expiry(now, ttl_s),
+            terms: Vec::new(),
         })
     })
 }

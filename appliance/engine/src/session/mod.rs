@@ -21,6 +21,7 @@ pub mod codes;
 pub mod rules;
 pub mod permission;
 pub mod player;
+pub mod terms;
 mod input;
 mod command;
 mod answer;
@@ -316,6 +317,9 @@ impl Sessions {
         };
         road.hunts.unsubscribe_all(&mut player.subscriptions);
         player.subscription_count = 0;
+        if let Some(bearer) = &mut player.bearer {
+            bearer.terms.clear();
+        }
         if player.phase == Phase::Connected {
             let players = self.counters.get(Metric::SessionPlayers);
             self.counters

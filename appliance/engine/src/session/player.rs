@@ -11,6 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
 use crate::session::codec::Protocol;
+use crate::session::terms::Terms;
 use crate::units::{ConnId, Micros, Moment};
 use crate::ws::deflate::Agreed;
 use crate::ws::message::Decoder;
@@ -68,7 +69,8 @@ impl Flags {
     }
 }
 
-/// What a token says about its bearer.
+/// What is known of a player besides what everyone has: what its token says, and the terms of its
+/// subscriptions.
 #[derive(Debug)]
 pub struct Bearer {
     /// The user's id.
@@ -77,6 +79,19 @@ pub struct Bearer {
     pub info: Box<[u8]>,
     /// When the connection expires; `NEVER` without expiry.
     pub expires: Micros,
+    /// Of its subscriptions that have any.
+    pub terms: Vec<Terms>,
+}
+
+impl Default for Bearer {
+    fn default() -> Bearer {
+        Bearer {
+            user: Box::default(),
+            info: Box::default(),
+            expires: Micros::NEVER,
+            terms: Vec::new(),
+        }
+    }
 }
 
 /// The id of a connection that other players see: a UUID that says nothing to them. Not kept, but made
@@ -194,9 +209,10 @@ impl Player {
         bearer.map_or(Micros::NEVER, |bearer| bearer.expires)
     }
 
-    /// The first of both.
+    /// When the clock next has something to do with it.
     pub fn due(&self) -> Micros {
-        Micros::from(self.deadline).min(self.expires())
+        let expiry = self.expires().min(self.first_expiry());
+        Micros::from(self.deadline).min(expiry)
     }
 
     /// The user's id; empty means anonymous.
