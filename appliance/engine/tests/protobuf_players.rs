@@ -165,6 +165,16 @@ fn commands_behind_a_slow_one_wait_for_their_turn() {
     let ids: Vec<u32> = replies.iter().map(|reply| reply.id).collect();
     assert_eq!(ids, [5, 6, 7, 8, 9]);
     assert_eq!(replies[4].error.as_ref().unwrap().code, 103);
+    // Half a command is not made whole by what comes behind it.
+    world.journal_works = false;
+    let whole = message(&[unsubscribe(11, "b")]);
+    let (half, rest) = whole.split_at(4);
+    send(&mut world, player, &[subscribe(10, "e")]);
+    world.send_frame(player, 0x82, &[&whole, half].concat());
+    world.send_frame(player, 0x82, rest);
+    world.run(20);
+    let frames = world.frames(player);
+    assert_eq!(frames[0].1[..2], 3501_u16.to_be_bytes());
 }
 
 #[test]

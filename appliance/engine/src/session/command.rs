@@ -77,10 +77,11 @@ impl Sessions {
     /// Keeps commands for later; the peer's window shrinks by as much.
     fn hold(&mut self, road: &mut Road<'_>, id: ConnId, commands: &[u8]) {
         let held_max = self.rules.message_bytes_max * 2;
-        let separator = codec::separator(self.protocol(id));
+        let protocol = self.protocol(id);
+        let separator = codec::separator(protocol);
         // A separator may also stand behind the last command of a message.
         let commands = commands.strip_suffix(separator).unwrap_or(commands);
-        if commands.is_empty() {
+        if !codec::is_whole(protocol, commands) {
             return self.disconnect(road, id, Disconnect::BadRequest);
         }
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {

@@ -59,6 +59,15 @@ pub const fn separator(protocol: Protocol) -> &'static [u8] {
     }
 }
 
+/// Whether `commands` end where a command ends, so that more may be put behind them: half a command must
+/// not become a whole one by what follows. In JSON the separator sees to that.
+pub fn is_whole(protocol: Protocol, commands: &[u8]) -> bool {
+    match protocol {
+        Protocol::Json => !commands.is_empty(),
+        Protocol::Protobuf => protobuf::is_whole(commands),
+    }
+}
+
 /// Appends what goes out, ready for a frame of [`opcode`]. What is zero or empty is left out, except
 /// where the protocol says "always".
 pub fn append(protocol: Protocol, out: &mut Vec<u8>, message: &Message<'_>) {

@@ -41,6 +41,18 @@ pub(in crate::session::codec) fn take_command<'a>(
     Command::new(id, body)
 }
 
+/// Whether there are commands, and the last is as long as it says.
+pub(in crate::session::codec) fn is_whole(mut commands: &[u8]) -> bool {
+    loop {
+        if take_delimited(&mut commands).is_err() {
+            return false;
+        }
+        if commands.is_empty() {
+            return true;
+        }
+    }
+}
+
 /// The body that field `number` of a command is; none for other numbers.
 fn parse_body(number: u32, value: Value<'_>) -> Result<Option<Body<'_>>, Malformed> {
     Ok(Some(match number {
