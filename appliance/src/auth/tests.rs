@@ -7,7 +7,6 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::session::rules::{Overrides, ServerSubscription, TTL_S_MAX};
-use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -307,12 +306,22 @@ mod signatures {
     }
 }
 
-/// A set with a key for each.
+/// A set with a key for each: the public keys as another library writes them.
 fn key_set(keys: &[(&str, Algorithm)]) -> Value {
+    let public: Value = serde_json::from_str(include_str!("test-keys/jwk-by-node.json")).unwrap();
     let jwk = |(kid, algorithm): &(&str, Algorithm)| {
-        let mut jwk = Jwk::from_encoding_key(&private(*algorithm), *algorithm).unwrap();
-        jwk.common.key_id = Some((*kid).to_owned());
-        serde_json::to_value(jwk).unwrap()
+        let name = match algorithm {
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => "secret",
+            Algorithm::ES256 => "p256",
+            Algorithm::ES384 => "p384",
+            Algorithm::EdDSA => "ed25519",
+            _ => "rsa",
+        };
+        let mut jwk = public[name].clone();
+        jwk["kid"] = json!(kid);
+        jwk["use"] = json!("sig");
+        jwk["alg"] = json!(format!("{algorithm:?}"));
+        jwk
     };
     json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()})
 }
