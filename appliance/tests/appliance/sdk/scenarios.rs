@@ -38,8 +38,6 @@ history_size = 10
 [[namespace]]
 name = "bare"
 allow_subscribe_for_client = true
-allow_history_for_client = true
-allow_presence_for_client = true
 force_recovery = false
 history_size = 0
 history_ttl_s = 0

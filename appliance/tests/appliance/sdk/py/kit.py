@@ -115,7 +115,10 @@ class Log:
             if not self.events or self.events[-1][0] < last:
                 print("the last events were", self.events[-3:])
         await asyncio.sleep(0.1)
-        assert self.events == [(n, n) for n in range(first, last + 1)], self.events[:5]
+        wanted = [(n, n) for n in range(first, last + 1)]
+        wrong = next((i for i, (is_, be) in enumerate(zip(self.events, wanted)) if is_ != be), None)
+        around = "" if wrong is None else self.events[max(wrong - 2, 0) : wrong + 3]
+        assert wrong is None and len(self.events) == len(wanted), f"once, in order: {around}"
 
 
 def client(**options):
