@@ -150,6 +150,7 @@ impl JournalClient {
                 limit,
                 since,
                 reverse,
+                ..History::default()
             })
         });
         match answer.await? {

@@ -404,6 +404,7 @@ impl Journal {
                 limit: -1,
                 since,
                 reverse: false,
+                ..History::default()
             };
             self.submit(&Submission::History(ask));
             self.turn();

@@ -239,9 +239,8 @@ fn begin_protobuf(out: &mut Vec<u8>, variant: Variant, to: Address<'_>, push: u3
         false => delimited(to.name.len()),
     };
     let push_len = channel + delimited(length);
-    if variant.has(Variant::UNIDIRECTIONAL) {
-        prost::encoding::encode_varint(push_len as u64, out);
-    } else {
+    // A bare push is alone in its frame, and has no length before it.
+    if !variant.has(Variant::UNIDIRECTIONAL) {
         prost::encoding::encode_varint(delimited(push_len) as u64, out);
         protobuf::append_header(out, tag::REPLY_PUSH, push_len);
     }
@@ -414,7 +413,7 @@ mod tests {
 
     fn push(variant: Variant, bytes: &[u8]) -> oracle::Push {
         if variant.has(Variant::UNIDIRECTIONAL) {
-            return oracle::Push::decode_length_delimited(bytes).unwrap();
+            return oracle::Push::decode(bytes).unwrap();
         }
         oracle::Reply::decode_length_delimited(bytes)
             .unwrap()

@@ -204,6 +204,13 @@ impl Hunts {
         true
     }
 
+    /// The frame of an event of the past, as `stream` has it. It goes into no log.
+    pub fn frame(&mut self, stream: u32, publication: &Publication<'_>) -> &[u8] {
+        let Stream { hunt, variant, .. } = &self.streams[stream as usize];
+        let address = self.hunts[*hunt as usize].address();
+        self.encoder.event(*variant, address, publication, &[])
+    }
+
     /// Somebody joined or left a hunt: tells those who want to know. `who` is an encoded `ClientInfo`.
     pub fn on_movement(&mut self, number: HuntNumber, movement: Movement, who: &[u8]) {
         let Some(&slot) = self.by_number.get(&number) else {

@@ -257,6 +257,7 @@ impl Draft {
                 limit,
                 since,
                 reverse: ask.reverse,
+                bytes_max: Query::bytes_max(ask.bytes_max),
             },
         })
     }

@@ -1,14 +1,16 @@
 //! What a returning player missed, and pages of history, read from the store as lists of publications.
 //!
-//! Bounded by [`PAGE_EVENTS_MAX`] and [`PAGE_BYTES_MAX`]: past them a recovery is "not recovered" and
-//! a history page ends. The last recovery is remembered, because players who lost their connection
+//! Bounded by [`RECOVERY_EVENTS_MAX`] and [`RECOVERY_BYTES_MAX`], a history page by [`PAGE_EVENTS_MAX`] and
+//! [`PAGE_BYTES_MAX`]: who missed more gets the rest as pages. The last recovery is remembered, because players who lost their connection
 //! together ask for the same events together.
 
 use crate::journal::hunts::Hunt;
 use crate::journal::record::{EventRecord, parse};
 use crate::journal::store::{Direction, Store, StoreError};
 use crate::protobuf;
-use crate::ring::broadcast::{HuntNumber, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
+use crate::ring::broadcast::{
+    HuntNumber, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX,
+};
 
 /// What a history request asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +21,22 @@ pub(super) struct Query {
     pub(super) since: Option<u64>,
     /// Newest first.
     pub(super) reverse: bool,
+    /// Bytes at most, but for one event.
+    pub(super) bytes_max: usize,
 }
 
 impl Query {
     /// `limit` as the submission has it.
     pub(super) fn limit(limit: i64) -> usize {
         usize::try_from(limit).map_or(PAGE_EVENTS_MAX, |limit| limit.min(PAGE_EVENTS_MAX))
+    }
+
+    /// `bytes_max` as the submission has it.
+    pub(super) fn bytes_max(bytes_max: usize) -> usize {
+        match bytes_max {
+            0 => PAGE_BYTES_MAX,
+            bytes_max => bytes_max.min(PAGE_BYTES_MAX),
+        }
     }
 }
 
@@ -56,8 +68,8 @@ impl Pages {
         self.last = None;
     }
 
-    /// Reads every event after `after` into the page. Answers whether that is all that was missed;
-    /// if not, the page is empty.
+    /// Reads the first events after `after` into the page. Answers whether all that was missed is kept; if
+    /// not, the page is empty.
     pub(super) fn recover<S: Store>(
         &mut self,
         store: &mut S,
@@ -98,32 +110,26 @@ impl Pages {
             return Ok(true);
         }
         // `after > top`: the player knows events that we do not have.
-        let Some(missed) = top.checked_sub(after) else {
-            return Ok(false);
-        };
-        if missed > PAGE_EVENTS_MAX as u64 || after + 1 < hunt.first_by_size(top) {
+        if after > top || after + 1 < hunt.first_by_size(top) {
             return Ok(false);
         }
         let Some(key) = hunt.key else {
             return Ok(false);
         };
         let mut next = after + 1;
+        let end = top.min(after.saturating_add(RECOVERY_EVENTS_MAX as u64)) + 1;
         let page = &mut self.page;
-        store.read(
-            key,
-            next..top + 1,
-            Direction::Forward,
-            &mut |offset, bytes| {
-                let record = parse::<EventRecord<'_>>(bytes);
-                let Some(record) = record.filter(|r| hunt.rule.is_fresh(r.wall_ms, wall_ms)) else {
-                    return false;
-                };
-                let taken = offset == next && append(page, &record);
-                next += u64::from(taken);
-                taken
-            },
-        )?;
-        Ok(next == top + 1)
+        store.read(key, next..end, Direction::Forward, &mut |offset, bytes| {
+            let record = parse::<EventRecord<'_>>(bytes);
+            let Some(record) = record.filter(|r| hunt.rule.is_fresh(r.wall_ms, wall_ms)) else {
+                return false;
+            };
+            let taken = offset == next && append(page, &record, RECOVERY_BYTES_MAX);
+            next += u64::from(taken);
+            taken
+        })?;
+        // Events go from the oldest on: where the first is, so are the others.
+        Ok(next > after + 1)
     }
 
     /// Reads a page of history.
@@ -160,16 +166,16 @@ impl Pages {
                 return direction == Direction::Forward;
             }
             count += 1;
-            append(page, &record) && count < query.limit
+            append(page, &record, query.bytes_max) && count < query.limit
         })
     }
 }
 
-/// Appends a publication; false, with the page as it was, when it does not fit.
-fn append(page: &mut Vec<u8>, record: &EventRecord<'_>) -> bool {
+/// Appends a publication; false, with the page as it was, when it does not fit. The first one always does.
+fn append(page: &mut Vec<u8>, record: &EventRecord<'_>, bytes_max: usize) -> bool {
     let before = page.len();
     protobuf::append_delimited(page, record.publication);
-    if page.len() > PAGE_BYTES_MAX {
+    if before > 0 && page.len() > bytes_max {
         page.truncate(before);
         return false;
     }

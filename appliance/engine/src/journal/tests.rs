@@ -183,6 +183,7 @@ impl Rig {
             limit,
             since,
             reverse,
+            ..History::default()
         };
         self.submit(CONTROL, Submission::History(ask));
         self.run(CONTROL).pop().unwrap()

@@ -141,7 +141,9 @@ catalog! {
     SessionDrained "session_drained" Counter "Connections closed with 3001: the appliance is stopping";
     SessionRecovered "session_recovered" Counter "Subscriptions recovered without a gap";
     SessionNotRecovered "session_not_recovered" Counter "Recoveries that were asked for and not possible";
-    SessionRecoveryPutOff "session_recovery_put_off" Counter "Recoveries refused for now (error 111) to leave others room in the private chunk pool";
+    SessionRecoveryPages "session_recovery_pages" Counter "Pages of missed events sent behind a subscribe reply that could not hold them all";
+    SessionRecoveryPutOff "session_recovery_put_off" Counter "Times such a page had to wait for room in the private chunk pool or for the journal";
+    SessionSubscriptionsExpired "session_subscriptions_expired" Counter "Subscriptions ended because their token expired and was not refreshed";
     SessionChunksFull "session_chunks_full" Counter "Connections closed because the private chunk pool was empty";
 
     // ring

@@ -6,14 +6,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Events one recovery or history page carries at most; a longer gap is "not recovered"
-/// (Centrifugo's `recovery_max_publication_limit` and `history_max_publication_limit`, there 300).
-/// As many as `history_size` keeps by default, so that by default all that is kept can be recovered.
+/// Events one history page carries at most (Centrifugo's `history_max_publication_limit`, there 300).
 pub const PAGE_EVENTS_MAX: usize = 1000;
 
-/// Bytes of encoded events one page carries at most; past it a recovery is "not recovered" and a
-/// history page is cut short. Bounds what one returning player can make the journal read.
+/// Bytes of encoded events one history page carries at most; past it the page is cut short. Bounds what
+/// one request can make the journal read.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Missed events that the answer to a subscribe carries at most; who missed more asks for the rest page by
+/// page. With more, everybody waits longer behind a storm of returning players; with fewer, a short gap
+/// costs two answers.
+pub const RECOVERY_EVENTS_MAX: usize = 16;
+
+/// Bytes of them, but for one event.
+pub const RECOVERY_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest encoded record.
 pub const RECORD_BYTES_MAX: usize = PAGE_BYTES_MAX + 4096;
@@ -97,9 +103,9 @@ pub struct Subscribed<'a> {
     pub epoch: &'a str,
     /// Offset of the hunt's last event at this place in the ring; 0 when it has none.
     pub top: u64,
-    /// Whether `recover` was asked and `publications` closes the gap up to `top`.
+    /// Whether `recover` was asked and all that was missed up to `top` is kept.
     pub recovered: bool,
-    /// The missed events, oldest first: a list of publications (`hunt::publication`).
+    /// The first of the missed events, oldest first: a list of publications (`hunt::publication`).
     #[serde(with = "serde_bytes")]
     pub publications: &'a [u8],
 }

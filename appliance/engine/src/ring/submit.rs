@@ -91,4 +91,6 @@ pub struct History<'a> {
     pub since: Option<(&'a str, u64)>,
     /// Newest first.
     pub reverse: bool,
+    /// Bytes of encoded events wanted at most, but for one event; 0 for as many as one page holds.
+    pub bytes_max: usize,
 }

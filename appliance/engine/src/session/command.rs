@@ -1,27 +1,12 @@
 //! Commands of the client protocol, one after another, in the order they came.
 
-use crate::hunt::publication::ClientInfo;
-use crate::memory::slab::NONE;
 use crate::metrics::catalog::Metric;
-use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
-use crate::session::codec::{
-    self, Body, Command, Connect, ConnectResult, NotJson, Publish, Reply, Subscribe,
-};
+use crate::session::codec::{self, Body, Command, Reply};
 use crate::session::codes::{Disconnect, Error};
-use crate::session::player::{Bearer, ClientId, Flags, PENDING_MAX, Phase};
-use crate::session::rules::{NameError, TokenError};
+use crate::session::permission::{self, Denied};
+use crate::session::player::{Flags, PENDING_MAX, Phase, Player};
 use crate::session::{Pending, Purpose, Road, Sessions};
-use crate::units::{ConnId, Micros};
-
-/// `subscribe.flag` bit: the client takes numeric channel ids.
-const FLAG_NUMBERED: u64 = 1;
-
-/// `subscribe.flag` bit: answer error 112 instead of an unrecovered success.
-const FLAG_REJECT_UNRECOVERED: u64 = 2;
-
-/// Time past a token's expiry before the connection is closed, for the refresh to arrive
-/// (Centrifugo's `expired_close_delay`).
-pub(super) const EXPIRED_CLOSE_DELAY: Micros = Micros::from_secs(25);
+use crate::units::ConnId;
 
 impl Sessions {
     /// A whole message: one or more commands.
@@ -33,6 +18,7 @@ impl Sessions {
         let protocol = player.protocol();
         match player.phase {
             Phase::Closing | Phase::Refused => {}
+            _ if player.flags.has(Flags::UNIDIRECTIONAL) => self.on_uni_message(road, id, message),
             // Most messages of a hunt's evening; needs no turn among those that wait.
             Phase::Connected if codec::is_pong(protocol, message) => {
                 self.counters.inc(Metric::SessionCommands);
@@ -55,12 +41,7 @@ impl Sessions {
             let Some(player) = self.player(id) else {
                 return;
             };
-            let waits = match command.body {
-                Body::Pong => false,
-                Body::Subscribe(_) | Body::Publish(_) => player.pending >= PENDING_MAX,
-                _ => player.pending > 0,
-            };
-            if waits {
+            if has_to_wait(player, &command) {
                 return self.hold(road, id, from_here);
             }
             self.dispatch(road, id, &command);
@@ -112,7 +93,8 @@ impl Sessions {
         let Some(Some(player)) = self.players.get_mut(id.slot as usize) else {
             return;
         };
-        if player.generation != id.generation || player.pending > 0 || player.held.is_empty() {
+        let waits = player.pending > 0 || player.phase == Phase::Connecting;
+        if player.generation != id.generation || waits || player.held.is_empty() {
             return;
         }
         let mut commands = std::mem::take(&mut self.scratch);
@@ -145,26 +127,25 @@ impl Sessions {
             }
             Body::Publish(publish) => self.on_publish(road, id, number, publish),
             Body::Refresh(refresh) => self.on_refresh(road, id, number, &refresh.token),
-            Body::Presence(presence) => self.on_unavailable(road, id, number, &presence.channel),
-            Body::PresenceStats(stats) => self.on_unavailable(road, id, number, &stats.channel),
-            Body::History(history) => self.on_unavailable(road, id, number, &history.channel),
-            Body::SubRefresh(refresh) => self.on_unavailable(road, id, number, &refresh.channel),
+            Body::History(history) => self.on_history(road, id, number, history),
+            Body::SubRefresh(refresh) => self.on_sub_refresh(road, id, number, refresh),
+            Body::Presence(presence) => self.on_presence(road, id, number, &presence.channel),
+            Body::PresenceStats(stats) => self.on_presence(road, id, number, &stats.channel),
             Body::Rpc(_) => self.refuse(road, id, number, Error::NotAvailable),
             Body::Send(_) => self.disconnect(road, id, Disconnect::NotAvailable),
             Body::Ping | Body::Connect(_) => self.disconnect(road, id, Disconnect::BadRequest),
         }
     }
 
-    /// A command about a hunt that is not supported (docs/protocol.md).
-    fn on_unavailable(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
+    /// Who is present, or how many are: not known here.
+    fn on_presence(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
         if channel.is_empty() {
             return self.disconnect(road, id, Disconnect::BadRequest);
         }
-        let error = match self.rules.channel(channel) {
-            Ok(_) => Error::NotAvailable,
-            Err(error) => name_error(error),
-        };
-        self.refuse(road, id, number, error);
+        let subscribed = self.subscribed_to(road, id, channel).is_some();
+        let user = self.user(id);
+        let may = permission::may_presence(&self.rules, channel, user, subscribed);
+        self.refuse(road, id, number, may.err().unwrap_or(Error::NotAvailable));
     }
 
     /// Answers a command with an error.
@@ -173,289 +154,46 @@ impl Sessions {
         self.reply(road, id, number, Reply::Error(error));
     }
 
-    /// Answers a connect with an error: the client reads it and closes. What it sent behind the connect
-    /// is no mistake of its, so it is dropped in silence.
-    fn refuse_connect(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, error: Error) {
-        if let Some(player) = self.player(id) {
-            player.phase = Phase::Refused;
+    /// Turns a command down.
+    pub(super) fn deny(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, denied: Denied) {
+        match denied {
+            Denied::Error(error) => self.refuse(road, id, number, error),
+            Denied::Disconnect(reason) => self.disconnect(road, id, reason),
         }
-        self.refuse(road, id, number, error);
-    }
-
-    fn on_connect(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, connect: &Connect<'_>) {
-        if self.draining {
-            return self.disconnect(road, id, Disconnect::Shutdown);
-        }
-        let claims = match &*connect.token {
-            "" if self.rules.anonymous => crate::session::rules::Claims::default(),
-            "" => return self.disconnect(road, id, Disconnect::BadRequest),
-            token => match (self.verify.connection)(token) {
-                Ok(claims) => claims,
-                Err(TokenError::Expired) => {
-                    return self.refuse_connect(road, id, number, Error::TokenExpired);
-                }
-                Err(TokenError::Lapsed) => return self.refuse(road, id, number, Error::Expired),
-                Err(TokenError::Invalid) => {
-                    return self.disconnect(road, id, Disconnect::InvalidToken);
-                }
-            },
-        };
-        let client = self.client_id(id);
-        let jitter = self.random() % (self.rules.ping_interval.0 / 2 + 1);
-        let first_ping = road.now + Micros(self.rules.ping_interval.0 / 2 + jitter);
-        let Some(player) = self.player(id) else {
-            return;
-        };
-        let message_pings = !player.flags.has(Flags::FRAME_PINGS);
-        player.phase = Phase::Connected;
-        player.bearer = bearer(road.now, claims.user, claims.info, claims.ttl_s);
-        player.deadline = first_ping.into();
-        self.wheel.schedule(id.slot, first_ping);
-        let players = self.counters.get(Metric::SessionPlayers);
-        self.counters.set(Metric::SessionPlayers, players + 1);
-        let mut text = [0; ClientId::TEXT_BYTES];
-        let interval_s = self.rules.ping_interval.0 / 1_000_000;
-        let result = ConnectResult {
-            client: client.text(&mut text),
-            version: self.rules.version,
-            ttl_s: claims.ttl_s,
-            // Of pings that are frames only the client's WebSocket knows.
-            ping_s: match message_pings {
-                true => u32::try_from(interval_s).unwrap_or(u32::MAX),
-                false => 0,
-            },
-            pong: message_pings,
-            ..ConnectResult::default()
-        };
-        self.reply(road, id, number, Reply::Connect(result));
-    }
-
-    fn on_refresh(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: &str) {
-        let claims = match (self.verify.connection)(token) {
-            Ok(claims) => claims,
-            Err(TokenError::Lapsed) => return self.refuse(road, id, number, Error::Expired),
-            Err(TokenError::Expired) => {
-                return self.disconnect(road, id, Disconnect::ConnectionExpired);
-            }
-            Err(TokenError::Invalid) => return self.disconnect(road, id, Disconnect::InvalidToken),
-        };
-        let version = self.rules.version;
-        let Some(player) = self.player(id) else {
-            return;
-        };
-        if *player.user() != *claims.user {
-            return self.disconnect(road, id, Disconnect::InvalidToken);
-        }
-        let expires = expiry(road.now, claims.ttl_s);
-        match &mut player.bearer {
-            Some(bearer) => bearer.expires = expires,
-            None => player.bearer = bearer(road.now, claims.user, Vec::new(), claims.ttl_s),
-        }
-        let mut client = [0; ClientId::TEXT_BYTES];
-        let client = self.client_id(id).text(&mut client);
-        let reply = Reply::Refresh {
-            client,
-            version,
-            ttl_s: claims.ttl_s,
-        };
-        self.reply(road, id, number, reply);
-    }
-
-    fn on_subscribe(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, wish: &Subscribe<'_>) {
-        if wish.channel.is_empty() || !matches!(wish.delta.as_ref(), "" | "fossil") {
-            return self.disconnect(road, id, Disconnect::BadRequest);
-        }
-        let rules = match self.rules.channel(&wish.channel) {
-            Ok(rules) => rules.clone(),
-            Err(error) => return self.refuse(road, id, number, name_error(error)),
-        };
-        if wish.kind != 0 || !wish.token.is_empty() {
-            // Map subscriptions and subscription tokens are not supported (docs/protocol.md).
-            return self.refuse(road, id, number, Error::NotAvailable);
-        }
-        if wish.has_filter {
-            return self.refuse(road, id, number, Error::BadRequest);
-        }
-        if !rules.allow_subscribe_for_client || wish.channel.starts_with('$') {
-            return self.refuse(road, id, number, Error::PermissionDenied);
-        }
-        // The count is 16 bits; nobody has a use for as many.
-        let channels_max = self.rules.channels_max.min(u16::MAX.into());
-        let Some(player) = self.player(id) else {
-            return;
-        };
-        if u32::from(player.subscription_count) >= channels_max {
-            return self.refuse(road, id, number, Error::LimitExceeded);
-        }
-        let (first, nothing_pending) = (player.subscriptions, player.pending == 0);
-        let slot = road.hunts.find(&wish.channel);
-        if slot.is_some_and(|slot| road.hunts.subscription(slot, first).is_some()) {
-            return self.refuse(road, id, number, Error::AlreadySubscribed);
-        }
-        let recoverable = rules.history && (rules.force_recovery || wish.recoverable);
-        let recover = wish.recover && recoverable;
-        let numbered = wish.flag & FLAG_NUMBERED != 0;
-        if let Some(slot) = slot
-            && nothing_pending
-            && (!recover || at_top(road, slot, wish))
-        {
-            let done = Subscribed {
-                recoverable,
-                recover,
-                offset: wish.offset,
-                recovered: recover,
-                numbered,
-            };
-            return self.on_subscribed_here(road, id, number, slot, done);
-        }
-        let purpose = Purpose::Subscribe {
-            recover,
-            offset: wish.offset,
-            recoverable,
-            reject_unrecovered: wish.flag & FLAG_REJECT_UNRECOVERED != 0,
-            numbered,
-        };
-        let Some(token) = self.ask(road, id, number, purpose) else {
-            return;
-        };
-        let submission = Submission::Subscribe(submit::Subscribe {
-            token,
-            hunt: &wish.channel,
-            recover,
-            epoch: &wish.epoch,
-            offset: wish.offset,
-        });
-        if !road.submit.submit(&submission) {
-            self.withdraw(road, id, number, token);
-        } else if let Some(player) = self.player(id) {
-            player.subscription_count += 1;
-        }
-    }
-
-    /// The hunt is known here and nothing was missed: no need to ask the journal.
-    fn on_subscribed_here(
-        &mut self,
-        road: &mut Road<'_>,
-        id: ConnId,
-        number: u32,
-        slot: u32,
-        done: Subscribed,
-    ) {
-        if let Some(player) = self.player(id) {
-            player.subscription_count += 1;
-        }
-        self.enter(road, id, number, slot, done, &[]);
-    }
-
-    fn on_unsubscribe(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
-        if channel.is_empty() {
-            return self.disconnect(road, id, Disconnect::BadRequest);
-        }
-        let slot = road.hunts.find(channel);
-        let Some(player) = self.player(id) else {
-            return;
-        };
-        if let Some(slot) = slot
-            && road.hunts.unsubscribe(slot, &mut player.subscriptions)
-        {
-            player.subscription_count -= 1;
-            player.drop_terms(slot);
-        }
-        self.reply(road, id, number, Reply::Unsubscribe);
-    }
-
-    fn on_publish(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, event: &Publish<'_>) {
-        if event.channel.is_empty() {
-            return self.disconnect(road, id, Disconnect::BadRequest);
-        }
-        let (anyone, subscribers) = match self.rules.channel(&event.channel) {
-            Err(error) => return self.refuse(road, id, number, name_error(error)),
-            Ok(rules) => (
-                rules.allow_publish_for_client,
-                rules.allow_publish_for_subscriber,
-            ),
-        };
-        let allowed = anyone || subscribers && self.is_subscribed(road, id, &event.channel);
-        if !allowed {
-            return self.refuse(road, id, number, Error::PermissionDenied);
-        }
-        if event.data.len() > EVENT_BYTES_MAX {
-            return self.refuse(road, id, number, Error::BadRequest);
-        }
-        self.framed.clear();
-        match codec::append_compact(&mut self.framed, event.data) {
-            Ok(()) => self.submit_publish(road, id, number, &event.channel),
-            Err(NotJson) => self.refuse(road, id, number, Error::BadRequest),
-        }
-    }
-
-    /// Hands a publish that is allowed, with its data in `framed`, to the journal.
-    fn submit_publish(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, hunt: &str) {
-        let Some(token) = self.ask(road, id, number, Purpose::Publish) else {
-            return;
-        };
-        let mut info = std::mem::take(&mut self.out);
-        let data = std::mem::take(&mut self.framed);
-        info.clear();
-        let client = self.client_id(id);
-        if let Some(player) = self.player(id) {
-            let mut buffer = [0; ClientId::TEXT_BYTES];
-            let client_info = ClientInfo {
-                user: player.user(),
-                client: client.text(&mut buffer),
-                conn_info: player.info(),
-                chan_info: &[],
-            };
-            client_info.append(&mut info);
-        }
-        let submission = Submission::Publish(submit::Publish {
-            token,
-            hunt,
-            data: &data,
-            tags: &[],
-            info: &info,
-            idempotency_key: "",
-            skip_history: false,
-            stamp_us: road.now.0,
-        });
-        let submitted = road.submit.submit(&submission);
-        self.out = info;
-        self.framed = data;
-        if !submitted {
-            self.withdraw(road, id, number, token);
-        }
-    }
-
-    fn is_subscribed(&mut self, road: &mut Road<'_>, id: ConnId, channel: &str) -> bool {
-        let first = self.player(id).map_or(NONE, |player| player.subscriptions);
-        let slot = road.hunts.find(channel);
-        slot.is_some_and(|slot| road.hunts.subscription(slot, first).is_some())
     }
 
     /// Notes a command that waits for the journal; refuses it when too many wait.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         road: &mut Road<'_>,
         id: ConnId,
         number: u32,
         purpose: Purpose,
     ) -> Option<u64> {
-        let Ok(entry) = self.pending.insert(Pending {
-            conn: id,
-            command: number,
-            purpose,
-        }) else {
-            self.counters.inc(Metric::RingSubmitFull);
+        let Some(token) = self.note(id, number, purpose) else {
             self.refuse(road, id, number, Error::TooManyRequests);
             return None;
         };
         let player = self.player(id)?;
         player.pending += 1;
-        Some(entry.to_bits())
+        Some(token)
+    }
+
+    /// Gives a submission its token; none when too many are unanswered.
+    pub(super) fn note(&mut self, id: ConnId, number: u32, purpose: Purpose) -> Option<u64> {
+        let entry = self.pending.insert(Pending {
+            conn: id,
+            command: number,
+            purpose,
+        });
+        if entry.is_err() {
+            self.counters.inc(Metric::RingSubmitFull);
+        }
+        entry.ok().map(ConnId::to_bits)
     }
 
     /// The ring was full: the command is refused, and may be tried again.
-    fn withdraw(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: u64) {
+    pub(super) fn withdraw(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, token: u64) {
         self.counters.inc(Metric::RingSubmitFull);
         self.pending.remove(ConnId::from_bits(token));
         if let Some(player) = self.player(id) {
@@ -465,46 +203,12 @@ impl Sessions {
     }
 }
 
-/// What a successful subscribe tells the player.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Subscribed {
-    pub(super) recoverable: bool,
-    pub(super) recover: bool,
-    /// The offset the player asked to recover from.
-    pub(super) offset: u64,
-    pub(super) recovered: bool,
-    /// Pushes carry the hunt's number.
-    pub(super) numbered: bool,
-}
-
-/// What is worth keeping of a token: nothing for most of the anonymous.
-fn bearer(now: Micros, user: String, info: Vec<u8>, ttl_s: Option<u32>) -> Option<Box<Bearer>> {
-    let known = !user.is_empty() || !info.is_empty() || ttl_s.is_some();
-    known.then(|| {
-        Box::new(Bearer {
-            user: user.into(),
-            info: info.into(),
-            expires: expiry(now, ttl_s),
-            terms: Vec::new(),
-        })
-    })
-}
-
-fn expiry(now: Micros, ttl_s: Option<u32>) -> Micros {
-    match ttl_s {
-        Some(ttl_s) => now + Micros::from_secs(u64::from(ttl_s)) + EXPIRED_CLOSE_DELAY,
-        None => Micros::NEVER,
-    }
-}
-
-fn at_top(road: &Road<'_>, slot: u32, wish: &Subscribe<'_>) -> bool {
-    let hunt = road.hunts.hunt(slot);
-    wish.offset == hunt.top && (wish.epoch.is_empty() || *wish.epoch == *hunt.epoch)
-}
-
-fn name_error(error: NameError) -> Error {
-    match error {
-        NameError::Malformed => Error::BadRequest,
-        NameError::UnknownNamespace => Error::UnknownChannel,
+/// Whether what came before the command has to be answered first.
+fn has_to_wait(player: &Player, command: &Command<'_>) -> bool {
+    match command.body {
+        _ if player.phase == Phase::Connecting => true,
+        Body::Pong => false,
+        Body::Subscribe(_) | Body::Publish(_) => player.pending >= PENDING_MAX,
+        _ => player.pending > 0,
     }
 }

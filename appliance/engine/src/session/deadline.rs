@@ -30,6 +30,9 @@ impl Sessions {
                 self.wheel.schedule(slot, deadline);
             }
         }
+        if !self.waiting.is_empty() {
+            self.catch_up_waiting(road);
+        }
         if self.draining {
             self.drain_some(road);
         }
@@ -54,11 +57,16 @@ impl Sessions {
                 self.cut(road, id);
             }
             Phase::Upgraded | Phase::Refused => self.disconnect(road, id, Disconnect::Stale),
+            // The journal is to blame.
+            Phase::Connecting => self.disconnect(road, id, Disconnect::Internal),
             Phase::Closing => self.cut(road, id),
             // Has no deadline.
             Phase::Echo => {}
             Phase::Connected if player.expires() <= road.now => {
                 self.disconnect(road, id, Disconnect::ConnectionExpired);
+            }
+            Phase::Connected if player.first_expiry() <= road.now => {
+                self.expire_subscriptions(road, id);
             }
             Phase::Connected if player.awaits_pong => {
                 self.disconnect(road, id, Disconnect::NoPong);
@@ -68,19 +76,25 @@ impl Sessions {
     }
 
     fn ping(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let deadline = road.now + self.rules.pong_timeout;
+        let (interval, timeout) = (self.rules.ping_interval, self.rules.pong_timeout);
         let Some(player) = self.player(id) else {
             return;
         };
-        player.awaits_pong = true;
+        let answers = !player.flags.has(Flags::UNIDIRECTIONAL);
+        let deadline = road.now + if answers { timeout } else { interval };
+        player.awaits_pong = answers;
         player.deadline = deadline.into();
         let (due, flags) = (player.due(), player.flags);
         self.wheel.schedule(id.slot, due);
-        if !flags.has(Flags::FRAME_PINGS) {
-            return self.say(road, id, &Message::Ping);
-        }
         self.framed.clear();
-        frame::append_frame(&mut self.framed, Opcode::Ping, &[]);
+        if flags.has(Flags::FRAME_PINGS) {
+            frame::append_frame(&mut self.framed, Opcode::Ping, &[]);
+        } else if flags.has(Flags::UNIDIRECTIONAL) && flags.has(Flags::PROTOBUF) {
+            // A push without anything in it.
+            frame::append_frame(&mut self.framed, Opcode::Binary, &[]);
+        } else {
+            self.compose(id, &Message::Ping);
+        }
         self.queue_framed(road, id);
     }
 

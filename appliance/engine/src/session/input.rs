@@ -18,7 +18,7 @@ impl Sessions {
         };
         match player.phase {
             Phase::Request => self.on_request(road, id, bytes),
-            Phase::Upgraded | Phase::Refused | Phase::Connected => {
+            Phase::Upgraded | Phase::Connecting | Phase::Refused | Phase::Connected => {
                 _ = self.on_frames(road, id, bytes)
             }
             Phase::Echo => self.on_echo_data(road, id, bytes),
@@ -88,7 +88,9 @@ impl Sessions {
                     self.counters.inc(Metric::WsDeflateAgreed);
                 }
                 let (phase, deadline) = match endpoint {
-                    Endpoint::Players => (Phase::Upgraded, road.now + self.rules.connect_timeout),
+                    Endpoint::Players | Endpoint::Unidirectional => {
+                        (Phase::Upgraded, road.now + self.rules.connect_timeout)
+                    }
                     Endpoint::Echo => (Phase::Echo, Micros::NEVER),
                 };
                 if let Some(player) = self.player(id) {
@@ -100,10 +102,17 @@ impl Sessions {
                     player
                         .flags
                         .set(Flags::DEFLATE_NARROW, deflate == Agreed::Narrow);
+                    let is_uni = endpoint == Endpoint::Unidirectional;
+                    player.flags.set(Flags::UNIDIRECTIONAL, is_uni);
                     player.deadline = deadline.into();
                 }
                 self.wheel.schedule(id.slot, deadline);
                 self.queue_framed(road, id);
+                if endpoint == Endpoint::Unidirectional
+                    && let Some(connect) = upgrade::connect_of(request)
+                {
+                    self.on_uni_connect(road, id, Protocol::Json, &connect);
+                }
                 consumed
             }
             Upgrade::Accepted { .. } => {

@@ -24,10 +24,17 @@ pub mod player;
 pub mod terms;
 mod input;
 mod command;
+mod connect;
+mod subscribe;
+mod publish;
+mod refresh;
 mod answer;
+mod recover;
 mod serve;
 mod echo;
 mod deadline;
+
+use std::collections::VecDeque;
 
 use crate::hunt::Hunts;
 use crate::memory::chunk::{Chunks, Full};
@@ -38,10 +45,12 @@ use crate::metrics::counters::Counters;
 use crate::metrics::histogram::Recorder;
 use crate::ring::bytes::Writer;
 use crate::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
-use crate::session::codec::{Message, Protocol, Reply};
+use crate::session::codec::{Message, Protocol, Push, Pushed, Reply};
 use crate::session::codes::Disconnect;
-use crate::session::player::{ClientId, Phase, Player};
+use crate::session::player::{ClientId, Flags, Phase, Player};
+use crate::session::recover::Page;
 use crate::session::rules::{Rules, Verify};
+use crate::session::subscribe::{Extras, Wanted};
 use crate::tcp::Tcp;
 use crate::timer::Wheel;
 use crate::units::{ConnId, Micros};
@@ -106,20 +115,20 @@ pub struct Road<'a> {
 }
 
 /// What a pending submission was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Purpose {
-    Subscribe {
-        recover: bool,
-        offset: u64,
-        recoverable: bool,
-        reject_unrecovered: bool,
-        numbered: bool,
-    },
+    /// A subscribe command; the extras of one that has any.
+    Subscribe(Wanted, Option<Box<Extras>>),
     Publish,
+    History,
+    /// A subscription that comes with the connect command.
+    ServerSide(Wanted, Box<Extras>),
+    /// What a player missed.
+    Page(Page),
 }
 
-/// A command that waits for the journal.
-#[derive(Debug, Clone, Copy)]
+/// What waits for the journal.
+#[derive(Debug)]
 struct Pending {
     conn: ConnId,
     command: u32,
@@ -136,6 +145,10 @@ pub struct Sessions {
     rules: Rules,
     verify: Verify,
     pending: Slab<Pending>,
+    /// Pages on their way from the journal to players that missed something.
+    pages_asked: usize,
+    /// Players that wait for room to ask for such a page.
+    waiting: VecDeque<ConnId>,
     /// Players that have bytes for their connection and are to be served.
     touched: SlotQueue,
     wheel: Wheel,
@@ -189,6 +202,8 @@ impl Sessions {
             rules,
             verify,
             pending: Slab::new(PENDING_SUBMISSIONS_MAX),
+            pages_asked: 0,
+            waiting: VecDeque::new(),
             touched: SlotQueue::new(players_max),
             wheel: Wheel::new(players_max),
             out: Vec::with_capacity(command_bytes),
@@ -233,6 +248,17 @@ impl Sessions {
     fn player(&mut self, id: ConnId) -> Option<&mut Player> {
         let player = self.players.get_mut(id.slot as usize)?.as_mut()?;
         (player.generation == id.generation).then_some(player)
+    }
+
+    /// The player, to look at.
+    fn peek(&self, id: ConnId) -> Option<&Player> {
+        let player = self.players.get(id.slot as usize)?.as_ref()?;
+        (player.generation == id.generation).then_some(player)
+    }
+
+    /// The user's id; empty means anonymous.
+    fn user(&self, id: ConnId) -> &str {
+        self.peek(id).map_or("", Player::user)
     }
 
     fn client_id(&self, id: ConnId) -> ClientId {
@@ -319,6 +345,7 @@ impl Sessions {
         player.subscription_count = 0;
         if let Some(bearer) = &mut player.bearer {
             bearer.terms.clear();
+            bearer.connecting = None;
         }
         if player.phase == Phase::Connected {
             let players = self.counters.get(Metric::SessionPlayers);
@@ -355,7 +382,31 @@ impl Sessions {
         if let Some(metric) = metric {
             self.counters.inc(metric);
         }
+        self.tell_disconnect(road, id, reason);
         self.close(road, id, reason.code(), reason.reason());
+    }
+
+    /// Unidirectional clients may know nothing of close frames.
+    fn tell_disconnect(&mut self, road: &mut Road<'_>, id: ConnId, reason: Disconnect) {
+        let is_told = |player: &Player| {
+            player.flags.has(Flags::UNIDIRECTIONAL) && player.phase != Phase::Closing
+        };
+        if self.peek(id).is_some_and(is_told) {
+            let body = Pushed::Disconnect {
+                code: reason.code(),
+                reason: reason.reason(),
+            };
+            let (channel, number) = ("", 0);
+            self.push(
+                road,
+                id,
+                Push {
+                    channel,
+                    id: number,
+                    body,
+                },
+            );
+        }
     }
 
     /// Closes with a WebSocket close frame.
@@ -366,7 +417,11 @@ impl Sessions {
         match player.phase {
             Phase::Closing => return,
             Phase::Request => return self.cut(road, id),
-            Phase::Upgraded | Phase::Refused | Phase::Connected | Phase::Echo => {}
+            Phase::Upgraded
+            | Phase::Connecting
+            | Phase::Refused
+            | Phase::Connected
+            | Phase::Echo => {}
         }
         self.begin_closing(road, id);
         self.framed.clear();
@@ -391,6 +446,10 @@ impl Sessions {
     /// Writes `message` into `framed`, in the player's protocol and as a whole frame.
     fn compose(&mut self, id: ConnId, message: &Message<'_>) {
         let protocol = self.protocol(id);
+        self.compose_in(protocol, message);
+    }
+
+    fn compose_in(&mut self, protocol: Protocol, message: &Message<'_>) {
         self.out.clear();
         codec::append(protocol, &mut self.out, message);
         self.framed.clear();
@@ -406,6 +465,15 @@ impl Sessions {
     /// Answers the command `number`.
     fn reply(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, reply: Reply<'_>) {
         self.say(road, id, &Message::Reply(number, reply));
+    }
+
+    /// Tells the player what it did not ask for.
+    fn push(&mut self, road: &mut Road<'_>, id: ConnId, push: Push<'_>) {
+        let is_bare = |player: &Player| player.flags.has(Flags::UNIDIRECTIONAL);
+        match self.peek(id).is_some_and(is_bare) {
+            true => self.say(road, id, &Message::BarePush(push)),
+            false => self.say(road, id, &Message::Push(push)),
+        }
     }
 
     /// How the player's messages are written.

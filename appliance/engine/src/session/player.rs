@@ -8,9 +8,11 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::hunt::encode::Variant;
 use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
 use crate::session::codec::Protocol;
+use crate::session::connect::Connecting;
 use crate::session::terms::Terms;
 use crate::units::{ConnId, Micros, Moment};
 use crate::ws::deflate::Agreed;
@@ -30,6 +32,9 @@ pub enum Phase {
     Request,
     /// Upgraded; waiting for the connect command.
     Upgraded,
+    /// Connect is accepted, and its reply waits for what it has to tell; the deadline is that of an
+    /// upgraded one.
+    Connecting,
     /// Connect was refused; what else comes is dropped, and the deadline is that of an upgraded one.
     Refused,
     /// Connect was accepted.
@@ -55,6 +60,10 @@ impl Flags {
     pub const DEFLATE: Flags = Flags(8);
     /// With too small a window for what is compressed for many.
     pub const DEFLATE_NARROW: Flags = Flags(16);
+    /// It gets bare pushes and is not listened to.
+    pub const UNIDIRECTIONAL: Flags = Flags(32);
+    /// A subscription of it is still being told what it missed.
+    pub const BEHIND: Flags = Flags(64);
 
     /// Whether `flag` is set.
     pub fn has(self, flag: Flags) -> bool {
@@ -66,6 +75,11 @@ impl Flags {
         if when {
             self.0 |= flag.0;
         }
+    }
+
+    /// Takes `flag` back.
+    pub fn clear(&mut self, flag: Flags) {
+        self.0 &= !flag.0;
     }
 }
 
@@ -81,6 +95,21 @@ pub struct Bearer {
     pub expires: Micros,
     /// Of its subscriptions that have any.
     pub terms: Vec<Terms>,
+    /// Where the next page of what it missed is.
+    pub paging: Paging,
+    /// The reply to its connect, in the making.
+    pub connecting: Option<Box<Connecting>>,
+}
+
+/// The next page of what a player missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paging {
+    /// Not asked for.
+    Idle,
+    /// Not asked for until there is room.
+    Waits,
+    /// Asked of the journal by the submission with this token.
+    Asked(u64),
 }
 
 impl Default for Bearer {
@@ -90,6 +119,8 @@ impl Default for Bearer {
             info: Box::default(),
             expires: Micros::NEVER,
             terms: Vec::new(),
+            paging: Paging::Idle,
+            connecting: None,
         }
     }
 }
@@ -195,6 +226,16 @@ impl Player {
         }
     }
 
+    /// Which bytes of events it takes.
+    pub fn variant(&self) -> Variant {
+        let uni = self.flags.has(Flags::UNIDIRECTIONAL);
+        let inflates_all = self.deflate() == Agreed::Shared;
+        Variant::PLAIN
+            .and_if(self.flags.has(Flags::PROTOBUF), Variant::PROTOBUF)
+            .and_if(inflates_all, Variant::DEFLATE)
+            .and_if(uni, Variant::UNIDIRECTIONAL)
+    }
+
     /// How its messages are written.
     pub fn protocol(&self) -> Protocol {
         match self.flags.has(Flags::PROTOBUF) {
@@ -240,7 +281,11 @@ impl Player {
     /// Whether what it sends is looked at now.
     pub fn reads(&self) -> bool {
         match self.phase {
-            Phase::Request | Phase::Upgraded | Phase::Refused | Phase::Connected => true,
+            Phase::Request
+            | Phase::Upgraded
+            | Phase::Connecting
+            | Phase::Refused
+            | Phase::Connected => true,
             Phase::Echo => self.private.len() <= ECHO_BYTES_MAX,
             Phase::Closing => false,
         }

@@ -28,22 +28,23 @@ impl Sessions {
             }
             return;
         }
-        if player.phase == Phase::Echo {
-            // Its bound is on what is read, not on what is behind.
+        if player.phase == Phase::Echo || player.phase == Phase::Connecting {
+            // The one's bound is on what is read, not on what is behind; the other has not been told
+            // yet what it is subscribed to.
             return;
         }
         if player.unplaced() > 0 {
             return self.judge_lag(road, id);
         }
-        let mut index = player.subscriptions;
+        let (mut index, is_behind) = (player.subscriptions, player.flags.has(Flags::BEHIND));
         while index != NONE {
             let Some(subscription) = road.hunts.subscriptions.at(index) else {
                 return;
             };
             let (stream, next) = (subscription.stream, subscription.next);
-            if subscription.cursor != road.hunts.logs.head(stream)
-                && !self.place_run(road, id, index)
-            {
+            let has_news = subscription.cursor != road.hunts.logs.head(stream);
+            let waits = is_behind && self.is_told_its_past(road, id, stream);
+            if has_news && !waits && !self.place_run(road, id, index) {
                 return self.judge_lag(road, id);
             }
             index = next;
@@ -90,8 +91,12 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
+        let is_behind = player.flags.has(Flags::BEHIND);
         if player.unplaced() > 0 || Self::has_news(road, player.subscriptions) {
             self.touch(id);
+        }
+        if is_behind {
+            self.catch_up(road, id);
         }
     }
 
@@ -105,6 +110,13 @@ impl Sessions {
             }
         }
         false
+    }
+
+    /// Whether what the player missed of a stream's hunt goes before what the log holds.
+    fn is_told_its_past(&self, road: &Road<'_>, id: ConnId, stream: u32) -> bool {
+        let hunt = road.hunts.hunt_of(stream);
+        let terms = self.peek(id).and_then(|player| player.terms(hunt));
+        terms.is_some_and(|terms| terms.behind.is_some())
     }
 
     fn place_private(&mut self, road: &mut Road<'_>, id: ConnId) {

@@ -29,6 +29,17 @@ pub struct Terms {
     pub presence: bool,
     /// Its coming and going is announced.
     pub join_leave: bool,
+    /// It is still being told what it missed.
+    pub behind: Option<Behind>,
+}
+
+/// How far a subscription is with what it missed (`recover`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// Offset of the last event told.
+    pub reached: u64,
+    /// Offset of the last event that is to be told so; the next one is the first of the hunt's log.
+    pub until: u64,
 }
 
 impl Default for Terms {
@@ -41,6 +52,7 @@ impl Default for Terms {
             from_token: false,
             presence: false,
             join_leave: false,
+            behind: None,
         }
     }
 }

@@ -35,6 +35,9 @@ const HEADERS_MAX: usize = 64;
 /// Path of the endpoint that sends every message back (`[debug] echo`).
 pub const ECHO_PATH: &str = "/debug/echo";
 
+/// Path of the endpoint that only sends, for clients without an SDK, as in Centrifugo.
+pub const UNIDIRECTIONAL_PATH: &str = "/connection/uni_websocket";
+
 /// What is hashed behind the client's key (RFC 6455 1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -67,6 +70,8 @@ pub enum Protocol {
 pub enum Endpoint {
     /// The client protocol.
     Players,
+    /// The client protocol without commands and replies: a connect request, then pushes.
+    Unidirectional,
     /// Every message comes back.
     Echo,
 }
@@ -175,6 +180,7 @@ fn judge<'a>(
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let endpoint = match path {
         path if path == policy.path => Endpoint::Players,
+        UNIDIRECTIONAL_PATH => Endpoint::Unidirectional,
         ECHO_PATH if policy.echo => Endpoint::Echo,
         _ => return Err(refusal(404, "not found")),
     };
@@ -241,6 +247,41 @@ fn choose(headers: &[httparse::Header<'_>], query: &str, endpoint: Endpoint) -> 
     }
     offer.frame_pings = asks(&["cf_ws_frame_ping_pong=true"]);
     offer
+}
+
+/// The connect request in the query of `request` (`cf_connect`), for clients that cannot send one.
+pub fn connect_of(request: &[u8]) -> Option<Vec<u8>> {
+    let line = request.split(|byte| *byte == b'\r').next()?;
+    let target = line.split(|byte| *byte == b' ').nth(1)?;
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    let query = parts.nth(1)?;
+    let mut pairs = query.split(|byte| *byte == b'&');
+    pairs
+        .find_map(|pair| pair.strip_prefix(b"cf_connect="))
+        .map(decode)
+}
+
+/// A value of a query as it was before it was encoded for one; what is no code stays.
+fn decode(value: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let digits = behind
+            .get(..2)
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        rest = behind;
+        decoded.push(match (byte, code) {
+            (b'%', Some(code)) => {
+                rest = behind.get(2..).unwrap_or_default();
+                code
+            }
+            (b'+', _) => b' ',
+            _ => byte,
+        });
+    }
+    decoded
 }
 
 /// Values of all headers called `name` (lower case).

@@ -10,5 +10,5 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-pub(super) use command::take_command;
+pub(super) use command::{parse_connect, take_command};
 pub(super) use message::{append, append_sub};

@@ -42,6 +42,14 @@ pub fn take_command<'a>(
     }
 }
 
+/// The connect request that a unidirectional client sends: no command around it, alone in its message.
+pub fn parse_connect(protocol: Protocol, message: &[u8]) -> Result<Connect<'_>, BadCommand> {
+    match protocol {
+        Protocol::Json => json::parse_connect(message),
+        Protocol::Protobuf => protobuf::parse_connect(message),
+    }
+}
+
 /// Whether the message is a lone pong, the one command that comes all the time.
 #[inline]
 pub fn is_pong(protocol: Protocol, message: &[u8]) -> bool {

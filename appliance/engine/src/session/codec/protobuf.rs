@@ -6,5 +6,5 @@
 pub(super) mod command;
 mod message;
 
-pub(super) use command::{is_whole, take_command};
+pub(super) use command::{is_whole, parse_connect, take_command};
 pub(super) use message::{append, append_sub};

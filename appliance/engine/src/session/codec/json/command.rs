@@ -12,7 +12,9 @@ use serde::de::{
 };
 use serde_json::value::RawValue;
 
-use crate::session::codec::command::{BadCommand, Body, Command, Subs, SubsForm, Subscribe};
+use crate::session::codec::command::{
+    BadCommand, Body, Command, Connect, Subs, SubsForm, Subscribe,
+};
 use crate::session::codec::payload::{DEPTH_MAX, is_deeper};
 
 /// Takes the first line's command; at most one newline stands behind the last line.
@@ -23,6 +25,16 @@ pub(in crate::session::codec) fn take_command<'a>(
     let (line, rest) = message.split_at(end.unwrap_or(message.len()));
     *message = rest.get(1..).unwrap_or_default();
     parse(line)
+}
+
+/// Takes the whole message for a connect request; white space may stand around it.
+pub(in crate::session::codec) fn parse_connect(message: &[u8]) -> Result<Connect<'_>, BadCommand> {
+    if is_deeper(message, DEPTH_MAX) {
+        return Err(BadCommand);
+    }
+    let Object(connect) =
+        serde_json::from_slice::<Object<Connect<'_>>>(message).map_err(|_| BadCommand)?;
+    Ok(connect)
 }
 
 fn parse(line: &[u8]) -> Result<Command<'_>, BadCommand> {

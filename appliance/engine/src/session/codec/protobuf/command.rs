@@ -53,6 +53,11 @@ pub(in crate::session::codec) fn is_whole(mut commands: &[u8]) -> bool {
     }
 }
 
+/// Takes the whole message for a connect request.
+pub(in crate::session::codec) fn parse_connect(message: &[u8]) -> Result<Connect<'_>, BadCommand> {
+    Ok(connect(message)?)
+}
+
 /// The body that field `number` of a command is; none for other numbers.
 fn parse_body(number: u32, value: Value<'_>) -> Result<Option<Body<'_>>, Malformed> {
     Ok(Some(match number {
