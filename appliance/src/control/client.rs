@@ -284,5 +284,6 @@ fn error_of(refusal: Refusal) -> Error {
         Refusal::BadRequest => Error::BadRequest,
         Refusal::UnrecoverablePosition => Error::UnrecoverablePosition,
         Refusal::LimitExceeded => Error::LimitExceeded,
+        Refusal::Busy => Error::TooManyRequests,
     }
 }

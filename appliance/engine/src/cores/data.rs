@@ -290,6 +290,7 @@ impl<P: Port> DataCore<P> {
                         counters.inc(Metric::HuntEvents);
                     }
                 }
+                Ok(Record::Movement(moved)) => hunts.on_movement(&moved),
                 Ok(record) => sessions.on_record(
                     &mut Road {
                         now,

@@ -12,7 +12,7 @@ use prost::encoding::encoded_len_varint;
 
 use crate::hunt::publication::{Publication, append_decimal, append_info_json, append_json_text};
 use crate::protobuf;
-use crate::ring::broadcast::HuntNumber;
+use crate::ring::broadcast::{HuntNumber, Movement};
 use crate::ws::deflate;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, emit_header};
 
@@ -87,15 +87,6 @@ impl Address<'_> {
 /// See [`Address::id`].
 pub fn channel_id(number: HuntNumber) -> u64 {
     u64::from(number) + 1
-}
-
-/// Somebody came or went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Movement {
-    /// Subscribed.
-    Join,
-    /// Left.
-    Leave,
 }
 
 /// Makes frames. Keeps its buffers, so it allocates only for a frame longer than any before.

@@ -9,6 +9,7 @@
 //! stream's slot is then reused as late as possible and its log goes on where it was, because segments in
 //! flight may still name its bytes.
 
+pub mod attendance;
 pub mod encode;
 pub mod fanout;
 pub mod log;
@@ -19,11 +20,12 @@ pub use subscribers::{Subscription, Subscriptions};
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::hunt::encode::{Address, Encoder, Movement, Variant};
+use crate::hunt::attendance::Attendance;
+use crate::hunt::encode::{Address, Encoder, Variant};
 use crate::hunt::fanout::Walks;
 use crate::hunt::log::Logs;
 use crate::hunt::publication::Publication;
-use crate::ring::broadcast::{Event, HuntNumber};
+use crate::ring::broadcast::{Event, HuntNumber, Moved};
 use crate::ring::submit::EVENT_BYTES_MAX;
 use crate::units::Micros;
 
@@ -82,6 +84,8 @@ pub struct Hunts {
     pub logs: Logs,
     /// Who subscribed to what.
     pub subscriptions: Subscriptions,
+    /// Who of them is known to be present.
+    pub attendance: Attendance,
     /// Walks that are due, one a stream.
     pub walks: Walks,
     encoder: Encoder,
@@ -105,6 +109,7 @@ impl Hunts {
         Hunts {
             logs,
             subscriptions: Subscriptions::new(subscriptions_max),
+            attendance: Attendance::new(subscriptions_max),
             walks: Walks::new(streams_max as usize),
             encoder: Encoder::new(FRAME_BYTES),
             hunts: (0..hunts_max).map(hunt).collect(),
@@ -211,18 +216,18 @@ impl Hunts {
         self.encoder.event(*variant, address, publication, &[])
     }
 
-    /// Somebody joined or left a hunt: tells those who want to know. `who` is an encoded `ClientInfo`.
-    pub fn on_movement(&mut self, number: HuntNumber, movement: Movement, who: &[u8]) {
-        let Some(&slot) = self.by_number.get(&number) else {
+    /// Somebody joined or left a hunt: tells those who want to know.
+    pub fn on_movement(&mut self, moved: &Moved<'_>) {
+        let Some(&slot) = self.by_number.get(&moved.hunt) else {
             return;
         };
         let hunt = &self.hunts[slot as usize];
         for &stream in &hunt.streams {
             let variant = self.streams[stream as usize].variant;
             if variant.has(Variant::JOINS) {
-                let frame = self
-                    .encoder
-                    .movement(variant, hunt.address(), movement, who);
+                let frame =
+                    self.encoder
+                        .movement(variant, hunt.address(), moved.movement, moved.who);
                 self.logs.append(stream, frame);
                 self.walks.request(stream);
             }
@@ -291,6 +296,7 @@ mod tests {
     use super::*;
     use crate::hunt::log::BLOCK_BYTES;
     use crate::memory::slab::NONE;
+    use crate::ring::broadcast::Movement;
     use crate::units::ConnId;
 
     fn hunts(hunts_max: u32, streams_max: u32) -> Hunts {
@@ -360,7 +366,11 @@ mod tests {
             "no stream is free"
         );
         assert!(publish(&mut hunts, 7, "1", 1));
-        hunts.on_movement(7, Movement::Join, b"");
+        hunts.on_movement(&Moved {
+            hunt: 7,
+            movement: Movement::Join,
+            who: b"",
+        });
         assert!(
             log(&hunts, 0, 0).ends_with(r#"{"push":{"channel":"h","pub":{"data":1,"offset":1}}}"#)
         );

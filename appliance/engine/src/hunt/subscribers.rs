@@ -8,6 +8,7 @@
 //! all records is taken at start, the memory behind it as they come into use.
 
 use crate::hunt::Hunts;
+use crate::hunt::attendance::Departure;
 use crate::hunt::encode::Variant;
 use crate::memory::slab::NONE;
 use crate::units::ConnId;
@@ -185,7 +186,13 @@ impl Hunts {
         }
     }
 
+    /// The one way a subscription ends.
     fn leave(&mut self, index: u32, record: &Subscription) {
+        let departure = Departure {
+            hunt: self.hunts[self.hunt_of(record.stream) as usize].number,
+            conn: record.conn,
+        };
+        self.attendance.leave(index, departure);
         let Hunts {
             subscriptions,
             streams,

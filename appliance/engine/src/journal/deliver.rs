@@ -6,14 +6,17 @@
 use crate::journal::draft::{Draft, Step, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::pages::Pages;
+use crate::journal::presence::{Client, Presence, Verdict};
 use crate::journal::sinks::Sinks;
 use crate::journal::store::{Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{
-    Event, HistoryPage, Published, RECORD_BYTES_MAX, Record, Refusal, Subscribed,
+    Event, HistoryPage, HuntNumber, Moved, Movement, PresencePage, Published, RECORD_BYTES_MAX,
+    Record, Refusal, Subscribed,
 };
 use crate::ring::bytes::Full;
+use crate::units::Micros;
 
 /// Longest encoded `Published`: three numbers and an epoch.
 const ANSWER_BYTES_MAX: usize = 64;
@@ -29,6 +32,10 @@ pub(super) struct Delivery {
     answer: [u8; ANSWER_BYTES_MAX],
     answer_len: usize,
     pages: Pages,
+    /// A page of those present.
+    present: Vec<u8>,
+    /// The step has one more page: of those behind so many.
+    listed: Option<usize>,
 }
 
 /// What delivering needs to know and to change.
@@ -37,7 +44,9 @@ pub(super) struct Road<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) hunts: &'a mut Hunts,
     pub(super) sinks: &'a mut Sinks,
+    pub(super) presence: &'a mut Presence,
     pub(super) counters: &'a Counters,
+    pub(super) now: Micros,
     pub(super) wall_ms: u64,
 }
 
@@ -51,6 +60,8 @@ impl Delivery {
             answer: [0; ANSWER_BYTES_MAX],
             answer_len: 0,
             pages: Pages::default(),
+            present: Vec::new(),
+            listed: None,
         }
     }
 
@@ -83,7 +94,7 @@ impl Delivery {
                 break;
             }
             self.waits = false;
-            self.next += 1;
+            self.next += usize::from(self.listed.is_none());
         }
         self.pages.clear();
         self.next - start
@@ -96,6 +107,8 @@ impl Delivery {
                 road.sinks
                     .event(record, step.source, &self.answer[..self.answer_len])
             }
+            What::Enter { .. } | What::Leave { .. } if record.is_empty() => Ok(()),
+            What::Enter { .. } | What::Leave { .. } => road.sinks.tell_all(record),
             _ => road.sinks.answer(step.source, record),
         }
     }
@@ -147,8 +160,85 @@ impl Delivery {
                     self.refuse(step.token, Refusal::Unavailable, road.counters);
                 }
             }
+            &What::Presence { hunt, stats } => self.presence(step, hunt, stats, road),
+            What::Enter { .. } | What::Leave { .. } => self.movement(step, draft, road),
             What::Refused(refusal) => self.refuse(step.token, *refusal, road.counters),
         }
+    }
+
+    /// Changes who is present, and makes the announcement if there is to be one.
+    fn movement<S>(&mut self, step: &Step, draft: &Draft, road: &mut Road<'_, S>) {
+        let source = step.source;
+        self.record_len = 0;
+        let verdict = match step.what {
+            What::Enter {
+                hunt,
+                conn,
+                part,
+                ref info,
+            } => {
+                road.counters.inc(Metric::PresenceJoins);
+                let client = Client { source, conn };
+                let info = &draft.infos[info.clone()];
+                let verdict = road.presence.enter(hunt, client, part, info, road.now);
+                self.announce(verdict, hunt, Movement::Join, info);
+                verdict
+            }
+            What::Leave { hunt, conn } => {
+                let client = Client { source, conn };
+                let Some((verdict, info)) = road.presence.leave(hunt, client, road.now) else {
+                    return;
+                };
+                road.counters.inc(Metric::PresenceLeaves);
+                self.announce(verdict, hunt, Movement::Leave, &info);
+                verdict
+            }
+            _ => return,
+        };
+        if verdict == Verdict::Dropped {
+            road.counters.inc(Metric::PresencePushesDropped);
+        }
+    }
+
+    fn announce(&mut self, verdict: Verdict, hunt: HuntNumber, movement: Movement, who: &[u8]) {
+        if verdict == Verdict::Announce {
+            self.set(&Record::Movement(Moved {
+                hunt,
+                movement,
+                who,
+            }));
+        }
+    }
+
+    /// Makes the answer, or the next part of one.
+    fn presence<S>(
+        &mut self,
+        step: &Step,
+        hunt: Option<HuntNumber>,
+        stats: bool,
+        road: &mut Road<'_, S>,
+    ) {
+        let more = self.listed.take();
+        if !stats && more.is_none() && road.sinks.is_busy(step.source) {
+            return self.refuse(step.token, Refusal::Busy, road.counters);
+        }
+        self.present.clear();
+        let (mut num_clients, mut num_users) = (0, 0);
+        if let Some(hunt) = hunt {
+            (num_clients, num_users) = road.presence.stats(hunt);
+            if !stats {
+                let page = &mut self.present;
+                self.listed = road.presence.page(hunt, more.unwrap_or(0), page);
+            }
+        }
+        let answer = PresencePage {
+            token: step.token,
+            entries: &self.present,
+            num_clients,
+            num_users,
+            more: self.listed.is_some(),
+        };
+        self.record_len = emit(&Record::Presence(answer), &mut self.record);
     }
 
     /// Answers a step that may have to read the store.

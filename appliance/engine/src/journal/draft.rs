@@ -15,7 +15,8 @@ use crate::journal::retain::Retention;
 use crate::journal::store::Batch;
 use crate::ring::broadcast::{HuntNumber, Refusal};
 use crate::ring::submit::{
-    EVENT_BYTES_MAX, HUNT_NAME_BYTES_MAX, History, Publish, Submission, Subscribe,
+    EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Presence, Publish, Submission,
+    Subscribe,
 };
 use crate::units::Micros;
 use crate::ws::deflate::Deflater;
@@ -23,11 +24,11 @@ use crate::ws::deflate::Deflater;
 /// Submissions of one batch: enough to share a sync of a millisecond at 200,000 events/s.
 const SUBMISSIONS_MAX: usize = 256;
 
-/// Submissions of one batch that read the store: what an event may have to wait behind. Smaller
+/// Submissions of one batch that read the store, or list who is present: what an event may have to wait behind. Smaller
 /// spreads a recovery storm over more syncs, larger delays events in it.
 const READS_MAX: usize = 32;
 
-/// Bytes of publications after which a batch is full.
+/// Bytes of publications and client infos after which a batch is full.
 const BYTES_MAX: usize = 1 << 20;
 
 /// What is to be told after the commit, and to whom.
@@ -61,6 +62,20 @@ pub(super) enum What {
     },
     /// A page of history.
     History { hunt: HuntNumber, query: Query },
+    /// Who is there; nobody when the hunt is not known.
+    Presence {
+        hunt: Option<HuntNumber>,
+        stats: bool,
+    },
+    /// Somebody came; its info lies in [`Draft::infos`].
+    Enter {
+        hunt: HuntNumber,
+        conn: u64,
+        part: Part,
+        info: Range<usize>,
+    },
+    /// Somebody went.
+    Leave { hunt: HuntNumber, conn: u64 },
     /// A refusal.
     Refused(Refusal),
 }
@@ -83,6 +98,8 @@ pub(super) struct Draft {
     pub(super) steps: Vec<Step>,
     pub(super) publications: Vec<u8>,
     pub(super) deflated: Vec<u8>,
+    /// Client infos of those who came.
+    pub(super) infos: Vec<u8>,
     pub(super) batch: Batch,
     /// Hunts with an event in the batch.
     pub(super) touched: Vec<HuntNumber>,
@@ -99,6 +116,7 @@ impl Draft {
         self.steps.clear();
         self.publications.clear();
         self.deflated.clear();
+        self.infos.clear();
         self.batch.clear();
         self.touched.clear();
         (self.keys, self.keys_forgotten, self.reads) = (0, 0, 0);
@@ -108,7 +126,7 @@ impl Draft {
     pub(super) fn is_full(&self) -> bool {
         self.steps.len() >= SUBMISSIONS_MAX
             || self.reads >= READS_MAX
-            || self.publications.len() >= BYTES_MAX
+            || self.publications.len() + self.infos.len() >= BYTES_MAX
     }
 
     /// Gives a submission its place.
@@ -122,6 +140,9 @@ impl Draft {
             Submission::Publish(publish) => (publish.token, self.publish(publish, order)),
             Submission::Subscribe(ask) => (ask.token, self.subscribe(ask, order)),
             Submission::History(ask) => (ask.token, self.history(ask, order)),
+            Submission::Presence(ask) => (ask.token, Ok(self.presence(ask, order))),
+            Submission::Enter(enter) => (0, Ok(self.enter(enter))),
+            &Submission::Leave { hunt, conn } => (0, Ok(What::Leave { hunt, conn })),
         };
         let what = what.unwrap_or_else(What::Refused);
         self.steps.push(Step {
@@ -260,6 +281,26 @@ impl Draft {
                 bytes_max: Query::bytes_max(ask.bytes_max),
             },
         })
+    }
+
+    /// The hunt is not made if nobody has used it: a question brings nobody there.
+    fn presence(&mut self, ask: &Presence<'_>, order: &mut Order<'_>) -> What {
+        self.reads += usize::from(!ask.stats);
+        What::Presence {
+            hunt: order.hunts.find(ask.hunt),
+            stats: ask.stats,
+        }
+    }
+
+    fn enter(&mut self, enter: &Enter<'_>) -> What {
+        let start = self.infos.len();
+        self.infos.extend_from_slice(enter.info);
+        What::Enter {
+            hunt: enter.hunt,
+            conn: enter.conn,
+            part: enter.part,
+            info: start..self.infos.len(),
+        }
     }
 }
 

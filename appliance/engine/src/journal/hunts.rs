@@ -122,6 +122,11 @@ impl Hunts {
         });
     }
 
+    /// The number of the hunt called `name`, if it is known.
+    pub(super) fn find(&self, name: &str) -> Option<HuntNumber> {
+        self.numbers.get(name).copied()
+    }
+
     /// The number of the hunt called `name`; a new one if it is not known and there is room. Whoever
     /// only asks about a hunt gets the first half of the room: players who make names up must not
     /// keep backends from publishing.
@@ -131,7 +136,7 @@ impl Hunts {
         to: Purpose,
         rule: impl FnOnce() -> Rule,
     ) -> Option<HuntNumber> {
-        if let Some(&number) = self.numbers.get(name) {
+        if let Some(number) = self.find(name) {
             return Some(number);
         }
         let max = match to {

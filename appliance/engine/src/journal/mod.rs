@@ -11,6 +11,7 @@
 //! - offsets of a hunt have no gap, and every reader gets every event once, in order;
 //! - each source's submissions are answered in their order; `Subscribed` stands behind exactly the
 //!   events that it counts;
+//! - who is present is known from the moment that a data core tells of it, in the same order as all else;
 //! - a full broadcast ring stops everything behind it and no submission is taken meanwhile, so the
 //!   submit rings fill and push back on the publishers. Nothing is dropped.
 //!
@@ -22,6 +23,7 @@ mod hunts;
 mod keys;
 pub mod memory_store;
 mod pages;
+mod presence;
 mod record;
 mod reload;
 pub mod retain;
@@ -37,6 +39,7 @@ use crate::journal::deliver::{Delivery, Road};
 use crate::journal::draft::{Draft, Order, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::keys::{KEYS_MAX, Keys};
+use crate::journal::presence::Presence;
 use crate::journal::record::emit;
 use crate::journal::retain::Trimmer;
 use crate::journal::sinks::Sinks;
@@ -112,6 +115,7 @@ pub struct JournalCore<S: Store> {
     draft: Draft,
     deflater: Deflater,
     delivery: Delivery,
+    presence: Presence,
     trimmer: Trimmer,
     health: Health,
     /// The source that is asked first.
@@ -161,6 +165,7 @@ impl<S: Store> JournalCore<S> {
             draft: Draft::default(),
             deflater: Deflater::new(SHARED_WINDOW_BITS),
             delivery: Delivery::new(),
+            presence: Presence::new(seed),
             trimmer: Trimmer::default(),
             health: Health::default(),
             first_source: 0,
@@ -177,7 +182,7 @@ impl<S: Store> JournalCore<S> {
             done += self.receive(now, wall_ms);
             self.commit(now);
         }
-        done += self.deliver(wall_ms);
+        done += self.deliver(now, wall_ms);
         if self.delivery.is_done(&self.draft) {
             done += self.retain(now, wall_ms);
         }
@@ -283,11 +288,12 @@ impl<S: Store> JournalCore<S> {
         }
     }
 
-    fn deliver(&mut self, wall_ms: u64) -> usize {
+    fn deliver(&mut self, now: Micros, wall_ms: u64) -> usize {
         let JournalCore {
             store,
             hunts,
             sinks,
+            presence,
             counters,
             ..
         } = self;
@@ -295,7 +301,9 @@ impl<S: Store> JournalCore<S> {
             store,
             hunts,
             sinks,
+            presence,
             counters,
+            now,
             wall_ms,
         };
         self.delivery.step(&self.draft, &mut road)
@@ -340,6 +348,8 @@ impl<S: Store> JournalCore<S> {
         self.keys.on_time(now);
         self.counters
             .set(Metric::JournalHunts, self.hunts.count() as u64);
+        self.counters
+            .set(Metric::PresenceEntries, self.presence.count());
         self.counters
             .set(Metric::RingBroadcastFill, self.sinks.fill_percent());
         if self.health.failed && now >= self.health.heal_at {

@@ -8,6 +8,13 @@ use crate::ring::bytes::{Full, Writer};
 /// Rings that one `wrote_to` mask can name.
 pub(super) const SINKS_MAX: usize = 64;
 
+/// Fill of a ring, in percent, from which on its reader gets no more long answers of which it can have
+/// many: they would stand before the events that come meanwhile.
+const BUSY_PERCENT: u64 = 25;
+
+/// No asker.
+const NOBODY: usize = usize::MAX;
+
 /// Bytes a ring takes for a record besides its own.
 const PREFIX_BYTES: usize = 4;
 
@@ -71,6 +78,17 @@ impl Sinks {
             self.wrote_to |= 1 << sink;
         }
         Ok(())
+    }
+
+    /// Places a record that answers nobody in the rings of all data cores.
+    pub(super) fn tell_all(&mut self, record: &[u8]) -> Result<(), Full> {
+        self.event(record, NOBODY, &[])
+    }
+
+    /// Whether the reader of `sink` has yet to read much of what it was sent.
+    pub(super) fn is_busy(&self, sink: usize) -> bool {
+        let writer = self.writers.get(sink);
+        writer.is_some_and(|writer| writer.fill_percent() >= BUSY_PERCENT)
     }
 
     /// Which rings were written since the last call, bit by bit.

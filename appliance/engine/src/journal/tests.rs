@@ -3,6 +3,7 @@
 mod conserve;
 mod fail;
 mod order;
+mod presence;
 mod recover;
 mod retain;
 
@@ -10,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory_store::MemoryStore;
 use super::*;
+use crate::hunt::publication::ClientInfo;
 use crate::hunt::publication::Publication;
 use crate::protobuf;
-use crate::ring::broadcast::{RECORD_BYTES_MAX, Record};
+use crate::ring::broadcast::{Movement, RECORD_BYTES_MAX, Record};
 use crate::ring::bytes::ring;
 use crate::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Subscribe};
 
@@ -42,6 +44,18 @@ enum Got {
         top: u64,
         epoch: String,
         page: String,
+    },
+    Presence {
+        token: u64,
+        clients: Vec<String>,
+        num_clients: u32,
+        num_users: u32,
+        more: bool,
+    },
+    Moved {
+        hunt: u32,
+        movement: Movement,
+        client: String,
     },
     Refused {
         token: u64,
@@ -255,8 +269,25 @@ fn owned(bytes: &[u8]) -> Got {
             epoch: h.epoch.to_owned(),
             page: page(h.publications),
         },
+        Record::Presence(p) => Got::Presence {
+            token: p.token,
+            clients: protobuf::delimited(p.entries).map(client).collect(),
+            num_clients: p.num_clients,
+            num_users: p.num_users,
+            more: p.more,
+        },
+        Record::Movement(m) => Got::Moved {
+            hunt: m.hunt,
+            movement: m.movement,
+            client: client(m.who),
+        },
         Record::Refused { token, refusal } => Got::Refused { token, refusal },
     }
+}
+
+/// The client id of an encoded `ClientInfo`.
+fn client(info: &[u8]) -> String {
+    ClientInfo::parse(info).unwrap().client.to_owned()
 }
 
 /// A publication as JSON.

@@ -172,6 +172,13 @@ catalog! {
     JournalHunts "journal_hunts" Gauge "Hunts known";
     JournalHealthy "journal_healthy" Gauge "1 while the store accepts writes";
 
+    // presence
+    PresenceEntries "presence_entries" Gauge "Subscriptions whose presence is known, or whose player is told of others";
+    PresenceJoins "presence_joins" Counter "Entries made";
+    PresenceLeaves "presence_leaves" Counter "Entries removed";
+    PresencePushesDropped "presence_pushes_dropped" Counter "Joins and leaves not announced because their hunt has announced as much as it may";
+    PresenceLeavesWaited "presence_leaves_waited" Counter "Times a core could not tell of a leave at once because its submit ring was full";
+
     // control
     ApiRequests "api_requests" Counter "Admin API requests";
     ApiErrors "api_errors" Counter "Admin API requests answered with an error";

@@ -42,6 +42,12 @@ pub enum Record<'a> {
     /// Answer to a history request.
     #[serde(borrow)]
     History(HistoryPage<'a>),
+    /// Answer to a presence request, or a part of it.
+    #[serde(borrow)]
+    Presence(PresencePage<'a>),
+    /// Somebody came or went; for every data core.
+    #[serde(borrow)]
+    Movement(Moved<'a>),
     /// The submission with this token failed.
     Refused {
         /// Token of the submission.
@@ -62,6 +68,8 @@ pub enum Refusal {
     UnrecoverablePosition,
     /// No more hunts fit (error 106).
     LimitExceeded,
+    /// The answer is long and the asker has not read earlier ones; it may ask again (error 111).
+    Busy,
 }
 
 /// See [`Record::Event`].
@@ -122,4 +130,42 @@ pub struct HistoryPage<'a> {
     /// A list of publications (`hunt::publication`).
     #[serde(with = "serde_bytes")]
     pub publications: &'a [u8],
+}
+
+/// See [`Record::Presence`]. A list longer than [`PAGE_BYTES_MAX`] comes as several, one behind another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresencePage<'a> {
+    /// Token of the submission.
+    pub token: u64,
+    /// Who is there: encoded `ClientInfo`s, each behind its length
+    /// ([`crate::protobuf::append_delimited`]), in no order; empty when only numbers were asked.
+    #[serde(with = "serde_bytes")]
+    pub entries: &'a [u8],
+    /// Connections there, also those of other pages.
+    pub num_clients: u32,
+    /// Users among them; the anonymous are one.
+    pub num_users: u32,
+    /// More of the list comes in a further record.
+    pub more: bool,
+}
+
+/// See [`Record::Movement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved<'a> {
+    /// The hunt.
+    pub hunt: HuntNumber,
+    /// Which way.
+    pub movement: Movement,
+    /// Who: an encoded `ClientInfo`.
+    #[serde(with = "serde_bytes")]
+    pub who: &'a [u8],
+}
+
+/// Somebody came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Movement {
+    /// Subscribed.
+    Join,
+    /// Left.
+    Leave,
 }

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ring::broadcast::HuntNumber;
+
 /// Longest hunt name in bytes, as in Centrifugo (`channel.max_length`).
 pub const HUNT_NAME_BYTES_MAX: usize = 255;
 
@@ -21,6 +23,10 @@ pub fn namespace(hunt: &str) -> Option<&str> {
 /// Longest event payload in bytes: a publish above it is refused as "bad request".
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest `ClientInfo` in bytes that presence keeps and announces: what one subscription may cost the
+/// journal core. Who has a longer one is not let into a hunt that has presence or join/leave.
+pub const INFO_BYTES_MAX: usize = 16 * 1024;
+
 /// Longest encoded submission: payload, tags, sender info, names and their prefixes.
 pub const SUBMISSION_BYTES_MAX: usize = EVENT_BYTES_MAX + 32 * 1024;
 
@@ -36,6 +42,19 @@ pub enum Submission<'a> {
     /// A page of a hunt's history; answered by `History`.
     #[serde(borrow)]
     History(History<'a>),
+    /// Who is there; answered by `Presence`.
+    #[serde(borrow)]
+    Presence(Presence<'a>),
+    /// A player of the asking core has subscribed, and others are to know; not answered.
+    #[serde(borrow)]
+    Enter(Enter<'a>),
+    /// It is not subscribed any more; not answered. Of one who never entered it changes nothing.
+    Leave {
+        /// The hunt.
+        hunt: HuntNumber,
+        /// See [`Enter::conn`].
+        conn: u64,
+    },
 }
 
 /// See [`Submission::Publish`].
@@ -93,4 +112,47 @@ pub struct History<'a> {
     pub reverse: bool,
     /// Bytes of encoded events wanted at most, but for one event; 0 for as many as one page holds.
     pub bytes_max: usize,
+}
+
+/// See [`Submission::Presence`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Presence<'a> {
+    /// The asker's own number for this request.
+    pub token: u64,
+    /// Name of the hunt; it is not created.
+    pub hunt: &'a str,
+    /// Only how many are there.
+    pub stats: bool,
+}
+
+/// See [`Submission::Enter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Enter<'a> {
+    /// The hunt's number, from its `Subscribed`.
+    pub hunt: HuntNumber,
+    /// The player's connection (`units::ConnId`), unique on its core.
+    pub conn: u64,
+    /// How it takes part.
+    pub part: Part,
+    /// Who it is: an encoded `ClientInfo` of at most [`INFO_BYTES_MAX`] bytes.
+    #[serde(with = "serde_bytes")]
+    pub info: &'a [u8],
+}
+
+/// How a subscriber takes part in a hunt's coming and going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// It is listed among those present.
+    pub listed: bool,
+    /// Its coming and going is announced.
+    pub announced: bool,
+    /// It is told of others'.
+    pub told: bool,
+}
+
+impl Part {
+    /// Whether the journal need not know of it.
+    pub fn is_none(self) -> bool {
+        self == Part::default()
+    }
 }

@@ -16,7 +16,8 @@ impl Sessions {
             Record::Published(answer) => answer.token,
             Record::History(answer) => answer.token,
             Record::Refused { token, .. } => *token,
-            Record::Event(_) => return,
+            Record::Presence(answer) => answer.token,
+            Record::Event(_) | Record::Movement(_) => return,
         };
         let Some(pending) = self.pending.remove(ConnId::from_bits(token)) else {
             return;
@@ -65,5 +66,6 @@ pub(super) fn error_of(refusal: Refusal) -> Error {
         Refusal::BadRequest => Error::BadRequest,
         Refusal::UnrecoverablePosition => Error::UnrecoverablePosition,
         Refusal::LimitExceeded => Error::LimitExceeded,
+        Refusal::Busy => Error::TooManyRequests,
     }
 }
