@@ -181,13 +181,16 @@ fn replies<'a>(
     let (subscribe, wanted) = parts.subscribe_result(list);
     let entries: &'a [u8] = {
         let mut entries = Vec::new();
-        for part in [parts.text[1].as_bytes(), info, b"nobody", b""] {
-            append_delimited(&mut entries, part);
-        }
+        append_delimited(&mut entries, info);
+        append_delimited(&mut entries, b"\x12\x06nobody");
         entries.leak()
     };
+    let nobody = schema::ClientInfo {
+        client: "nobody".to_owned(),
+        ..schema::ClientInfo::default()
+    };
     let presence = BTreeMap::from([
-        ("nobody".to_owned(), schema::ClientInfo::default()),
+        ("nobody".to_owned(), nobody),
         (parts.text[1].clone(), parts.info()),
     ]);
     let stats = schema::PresenceStatsResult {

@@ -33,8 +33,8 @@ pub enum Reply<'a> {
     Publish,
     /// To a presence.
     Presence {
-        /// By turns a client's id and its encoded `ClientInfo`, each behind its length
-        /// ([`crate::protobuf::append_delimited`]).
+        /// Encoded `ClientInfo`s, each behind its length ([`crate::protobuf::append_delimited`]). Their
+        /// client ids are the keys of the map that goes out.
         entries: &'a [u8],
     },
     /// To a presence_stats.

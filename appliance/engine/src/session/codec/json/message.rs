@@ -1,6 +1,8 @@
 //! From replies and pushes to JSON.
 
-use crate::hunt::publication::{self, Publication, append_info_json, append_json_text};
+use crate::hunt::publication::{
+    self, ClientInfo, Publication, append_info_json, append_json_text,
+};
 use crate::protobuf::delimited;
 use crate::session::codec::message::{
     ConnectResult, Message, Push, Pushed, Reply, SubscribeResult,
@@ -111,11 +113,10 @@ fn subscribe_result(body: &mut Object<'_>, result: &SubscribeResult<'_>) {
 
 /// Members `"client id":ClientInfo`.
 fn presence(body: &mut Object<'_>, entries: &[u8]) {
-    let mut parts = delimited(entries);
-    while let (Some(client), Some(info)) = (parts.next(), parts.next()) {
-        // Client ids are made by us.
-        body.key(std::str::from_utf8(client).unwrap_or_default());
-        append_info_json(body.out, info);
+    for info in delimited(entries) {
+        let info = ClientInfo::parse(info).unwrap_or_default();
+        body.key(info.client);
+        info.append_json(body.out);
     }
 }
 

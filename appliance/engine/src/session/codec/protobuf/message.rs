@@ -1,5 +1,6 @@
 //! From replies and pushes to Protocol Buffers.
 
+use crate::hunt::publication::ClientInfo;
 use crate::protobuf::{
     append_bytes, append_bytes_always, append_filled, append_message, append_number, delimited,
 };
@@ -107,10 +108,10 @@ fn subscribe_result(out: &mut Vec<u8>, result: &SubscribeResult<'_>) {
 
 /// Entries of a map from client id to `ClientInfo`.
 fn presence(out: &mut Vec<u8>, entries: &[u8]) {
-    let mut parts = delimited(entries);
-    while let (Some(client), Some(info)) = (parts.next(), parts.next()) {
+    for info in delimited(entries) {
+        let client = ClientInfo::parse(info).unwrap_or_default().client;
         append_message(out, 1, |entry| {
-            append_bytes(entry, 1, client);
+            append_bytes(entry, 1, client.as_bytes());
             append_bytes_always(entry, 2, info);
         });
     }
