@@ -33,8 +33,8 @@ const SUBMIT_FILL_PERCENT_MAX: u64 = 50;
 /// Connections served a turn, and frames sent: so long does what arrives wait for its turn.
 const EMIT_BATCH: usize = 256;
 
-/// How soon a core looks again when something waits for room in the port: frames that have left wake
-/// nobody.
+/// How soon a core looks again when something waits for room in the port or in the submit ring: what
+/// has left them wakes nobody.
 const RETRY_PERIOD: Micros = Micros(200);
 
 /// Time between two refreshes of the gauges.
@@ -160,8 +160,12 @@ impl<P: Port> DataCore<P> {
         self.on_timers(now);
         let sent = self.emit(now);
         self.port.flush();
+        let departures_wait = self.tell_departures(now);
         self.tick(now);
-        let waits = self.sessions.has_touched() || self.tcp.has_ready() || self.port.has_unsent();
+        let waits = self.sessions.has_touched()
+            || self.tcp.has_ready()
+            || self.port.has_unsent()
+            || departures_wait;
         let retry_at = if waits {
             now + RETRY_PERIOD
         } else {
@@ -391,6 +395,13 @@ impl<P: Port> DataCore<P> {
                 true
             }
         }
+    }
+
+    /// Tells the journal who left; whether somebody must wait for room in the submit ring.
+    fn tell_departures(&mut self, now: Micros) -> bool {
+        let (sessions, mut road) = self.road(now);
+        sessions.tell_departures(&mut road);
+        road.hunts.attendance.leaving().is_some()
     }
 
     fn tick(&mut self, now: Micros) {

@@ -16,6 +16,7 @@ use crate::ring::broadcast::{
     Record, Refusal, Subscribed,
 };
 use crate::ring::bytes::Full;
+use crate::ring::submit::Want;
 use crate::units::Micros;
 
 /// Longest encoded `Published`: three numbers and an epoch.
@@ -160,7 +161,7 @@ impl Delivery {
                     self.refuse(step.token, Refusal::Unavailable, road.counters);
                 }
             }
-            &What::Presence { hunt, stats } => self.presence(step, hunt, stats, road),
+            &What::Presence { hunt, want } => self.presence(step, hunt, want, road),
             What::Enter { .. } | What::Leave { .. } => self.movement(step, draft, road),
             What::Refused(refusal) => self.refuse(step.token, *refusal, road.counters),
         }
@@ -215,21 +216,25 @@ impl Delivery {
         &mut self,
         step: &Step,
         hunt: Option<HuntNumber>,
-        stats: bool,
+        want: Want,
         road: &mut Road<'_, S>,
     ) {
         let more = self.listed.take();
-        if !stats && more.is_none() && road.sinks.is_busy(step.source) {
+        let lists = want != Want::Numbers;
+        if lists && more.is_none() && road.sinks.is_busy(step.source) {
             return self.refuse(step.token, Refusal::Busy, road.counters);
         }
         self.present.clear();
         let (mut num_clients, mut num_users) = (0, 0);
         if let Some(hunt) = hunt {
             (num_clients, num_users) = road.presence.stats(hunt);
-            if !stats {
+            if lists {
                 let page = &mut self.present;
                 self.listed = road.presence.page(hunt, more.unwrap_or(0), page);
             }
+        }
+        if want == Want::Page && self.listed.take().is_some() {
+            return self.refuse(step.token, Refusal::LimitExceeded, road.counters);
         }
         let answer = PresencePage {
             token: step.token,

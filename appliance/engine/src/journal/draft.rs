@@ -16,7 +16,7 @@ use crate::journal::store::Batch;
 use crate::ring::broadcast::{HuntNumber, Refusal};
 use crate::ring::submit::{
     EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Presence, Publish, Submission,
-    Subscribe,
+    Subscribe, Want,
 };
 use crate::units::Micros;
 use crate::ws::deflate::Deflater;
@@ -65,7 +65,7 @@ pub(super) enum What {
     /// Who is there; nobody when the hunt is not known.
     Presence {
         hunt: Option<HuntNumber>,
-        stats: bool,
+        want: Want,
     },
     /// Somebody came; its info lies in [`Draft::infos`].
     Enter {
@@ -285,10 +285,10 @@ impl Draft {
 
     /// The hunt is not made if nobody has used it: a question brings nobody there.
     fn presence(&mut self, ask: &Presence<'_>, order: &mut Order<'_>) -> What {
-        self.reads += usize::from(!ask.stats);
+        self.reads += usize::from(ask.want != Want::Numbers);
         What::Presence {
             hunt: order.hunts.find(ask.hunt),
-            stats: ask.stats,
+            want: ask.want,
         }
     }
 

@@ -66,7 +66,7 @@ pub enum Refusal {
     BadRequest,
     /// `since` names another epoch (error 112).
     UnrecoverablePosition,
-    /// No more hunts fit (error 106).
+    /// No more hunts fit, or the answer does not fit a page (error 106).
     LimitExceeded,
     /// The answer is long and the asker has not read earlier ones; it may ask again (error 111).
     Busy,

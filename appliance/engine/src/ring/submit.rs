@@ -121,8 +121,20 @@ pub struct Presence<'a> {
     pub token: u64,
     /// Name of the hunt; it is not created.
     pub hunt: &'a str,
-    /// Only how many are there.
-    pub stats: bool,
+    /// How much of it.
+    pub want: Want,
+}
+
+/// How much is asked of who is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Want {
+    /// How many they are.
+    #[default]
+    Numbers,
+    /// Who, if one record holds them all; else the answer is "limit exceeded".
+    Page,
+    /// Who, in as many records as it takes.
+    Everybody,
 }
 
 /// See [`Submission::Enter`].

@@ -48,6 +48,9 @@ impl Sessions {
             (Record::History(page), Purpose::History) => {
                 self.on_history_page(road, id, number, page);
             }
+            (Record::Presence(page), Purpose::Presence(want)) => {
+                self.on_present(road, id, number, want, page);
+            }
             (Record::Refused { refusal, .. }, purpose) => {
                 if matches!(purpose, Purpose::Subscribe(..)) {
                     self.forget_subscription(id);

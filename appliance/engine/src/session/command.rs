@@ -1,9 +1,10 @@
 //! Commands of the client protocol, one after another, in the order they came.
 
 use crate::metrics::catalog::Metric;
+use crate::ring::submit::Want;
 use crate::session::codec::{self, Body, Command, Reply};
 use crate::session::codes::{Disconnect, Error};
-use crate::session::permission::{self, Denied};
+use crate::session::permission::Denied;
 use crate::session::player::{Flags, PENDING_MAX, Phase, Player};
 use crate::session::{Pending, Purpose, Road, Sessions};
 use crate::units::ConnId;
@@ -129,23 +130,14 @@ impl Sessions {
             Body::Refresh(refresh) => self.on_refresh(road, id, number, &refresh.token),
             Body::History(history) => self.on_history(road, id, number, history),
             Body::SubRefresh(refresh) => self.on_sub_refresh(road, id, number, refresh),
-            Body::Presence(presence) => self.on_presence(road, id, number, &presence.channel),
-            Body::PresenceStats(stats) => self.on_presence(road, id, number, &stats.channel),
+            Body::Presence(ask) => self.on_presence(road, id, number, &ask.channel, Want::Page),
+            Body::PresenceStats(ask) => {
+                self.on_presence(road, id, number, &ask.channel, Want::Numbers);
+            }
             Body::Rpc(_) => self.refuse(road, id, number, Error::NotAvailable),
             Body::Send(_) => self.disconnect(road, id, Disconnect::NotAvailable),
             Body::Ping | Body::Connect(_) => self.disconnect(road, id, Disconnect::BadRequest),
         }
-    }
-
-    /// Who is present, or how many are: not known here.
-    fn on_presence(&mut self, road: &mut Road<'_>, id: ConnId, number: u32, channel: &str) {
-        if channel.is_empty() {
-            return self.disconnect(road, id, Disconnect::BadRequest);
-        }
-        let subscribed = self.subscribed_to(road, id, channel).is_some();
-        let user = self.user(id);
-        let may = permission::may_presence(&self.rules, channel, user, subscribed);
-        self.refuse(road, id, number, may.err().unwrap_or(Error::NotAvailable));
     }
 
     /// Answers a command with an error.

@@ -30,6 +30,7 @@ mod publish;
 mod refresh;
 mod answer;
 mod recover;
+mod presence;
 mod serve;
 mod echo;
 mod deadline;
@@ -44,7 +45,7 @@ use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::metrics::histogram::Recorder;
 use crate::ring::bytes::Writer;
-use crate::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
+use crate::ring::submit::{SUBMISSION_BYTES_MAX, Submission, Want};
 use crate::session::codec::{Message, Protocol, Push, Pushed, Reply};
 use crate::session::codes::Disconnect;
 use crate::session::player::{ClientId, Flags, Phase, Player};
@@ -121,6 +122,8 @@ enum Purpose {
     Subscribe(Wanted, Option<Box<Extras>>),
     Publish,
     History,
+    /// Presence and presence_stats.
+    Presence(Want),
     /// A subscription that comes with the connect command.
     ServerSide(Wanted, Box<Extras>),
     /// What a player missed.

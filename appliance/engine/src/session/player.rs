@@ -25,6 +25,10 @@ pub const PENDING_MAX: u8 = 16;
 /// reader that keeps up never waits. More only fills the pool.
 pub const ECHO_BYTES_MAX: usize = 65_536;
 
+/// A reply from so many bytes on must not make its player look slow: shorter ones are well below
+/// `client.lag_bytes_max`.
+const LONG_REPLY_BYTES: usize = 64 * 1024;
+
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -99,6 +103,8 @@ pub struct Bearer {
     pub paging: Paging,
     /// The reply to its connect, in the making.
     pub connecting: Option<Box<Connecting>>,
+    /// Bytes of a long reply that it asked for and may not have taken yet: it is not slow for them.
+    pub long_reply: u32,
 }
 
 /// The next page of what a player missed.
@@ -121,6 +127,7 @@ impl Default for Bearer {
             terms: Vec::new(),
             paging: Paging::Idle,
             connecting: None,
+            long_reply: 0,
         }
     }
 }
@@ -289,6 +296,20 @@ impl Player {
             Phase::Echo => self.private.len() <= ECHO_BYTES_MAX,
             Phase::Closing => false,
         }
+    }
+
+    /// A reply of `bytes` bytes is on its way.
+    pub fn expect(&mut self, bytes: usize) {
+        if bytes >= LONG_REPLY_BYTES {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let long_reply = &mut self.bearer.get_or_insert_default().long_reply;
+            *long_reply = long_reply.saturating_add(bytes);
+        }
+    }
+
+    /// See [`Bearer::long_reply`].
+    pub fn long_reply(&self) -> u32 {
+        self.bearer.as_ref().map_or(0, |bearer| bearer.long_reply)
     }
 
     /// Reply bytes not yet placed into the TCP stream.

@@ -84,6 +84,11 @@ impl Sessions {
                 u32::try_from(position & 0xffff_ffff).unwrap_or(0)
             });
             self.chunks.drop_to(&mut player.private, kept);
+            if player.private.is_empty()
+                && let Some(bearer) = &mut player.bearer
+            {
+                bearer.long_reply = 0;
+            }
         }
         if player.phase == Phase::Echo {
             self.resume_echo(road, id);
@@ -177,10 +182,11 @@ impl Sessions {
 
     /// Disconnects a player that cannot take bytes now and is too far behind.
     fn judge_lag(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let lag_bytes_max = self.rules.lag_bytes_max;
+        let mut lag_bytes_max = self.rules.lag_bytes_max;
         let Some(player) = self.player(id) else {
             return;
         };
+        lag_bytes_max += u64::from(player.long_reply());
         let mut lag = u64::from(player.unplaced()) + u64::from(road.tcp.outstanding(id));
         let mut index = player.subscriptions;
         let mut lost = false;

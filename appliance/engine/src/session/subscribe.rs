@@ -9,7 +9,7 @@ use crate::hunt::encode::{Variant, channel_id};
 use crate::metrics::catalog::Metric;
 use crate::protobuf::delimited;
 use crate::ring::broadcast;
-use crate::ring::submit::{self, Submission};
+use crate::ring::submit::{self, Part, Submission};
 use crate::session::codec::{Message, Push, Pushed, Reply, Subscribe, SubscribeResult};
 use crate::session::codes::{Disconnect, Error, Unsubscribe};
 use crate::session::permission::{self, Granted, Wish};
@@ -37,7 +37,8 @@ pub(super) struct Wanted {
     pub(super) numbered: bool,
     pub(super) recoverable: bool,
     pub(super) positioned: bool,
-    pub(super) push_join_leave: bool,
+    /// How others hear of it, and it of them.
+    pub(super) part: Part,
 }
 
 impl Wanted {
@@ -45,7 +46,11 @@ impl Wanted {
         Wanted {
             recoverable: granted.recoverable,
             positioned: granted.positioned,
-            push_join_leave: granted.push_join_leave,
+            part: Part {
+                listed: granted.presence,
+                announced: granted.join_leave,
+                told: granted.push_join_leave,
+            },
             ..Wanted::default()
         }
     }
@@ -75,8 +80,6 @@ impl Extras {
             terms: Terms {
                 expires: expiry(now, granted.ttl_s),
                 info: granted.info.into(),
-                presence: granted.presence,
-                join_leave: granted.join_leave,
                 ..Terms::default()
             },
         };
@@ -275,11 +278,19 @@ impl Sessions {
         let variant = player
             .variant()
             .and_if(wanted.numbered, Variant::NUMBERED)
-            .and_if(wanted.push_join_leave, Variant::JOINS);
+            .and_if(wanted.part.told, Variant::JOINS);
         if !hunts.subscribe(slot, id, variant, &mut player.subscriptions) {
             hunts.close_if_empty(slot);
             return Err(Error::LimitExceeded);
         }
+        let chan_info = terms.as_ref().map_or(&[][..], |terms| &terms.info);
+        if let Err(error) = self.announce(road, id, slot, wanted.part, chan_info) {
+            self.take_back(road, id, slot);
+            return Err(error);
+        }
+        let (hunts, Some(player)) = (&mut *road.hunts, self.player(id)) else {
+            return Err(Error::Internal);
+        };
         let until = hunts.hunt(slot).top;
         let reached = wanted.offset + delimited(found.publications).count() as u64;
         let is_behind = wanted.recover && found.recovered && reached < until;
@@ -295,6 +306,13 @@ impl Sessions {
         let due = player.due();
         self.wheel.schedule(id.slot, due);
         Ok(())
+    }
+
+    /// The subscription just made is not to be.
+    fn take_back(&mut self, road: &mut Road<'_>, id: ConnId, slot: u32) {
+        if let Some(player) = self.player(id) {
+            road.hunts.unsubscribe(slot, &mut player.subscriptions);
+        }
     }
 
     pub(super) fn on_unsubscribe(

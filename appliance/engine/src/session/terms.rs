@@ -1,7 +1,7 @@
 //! The terms of a subscription where they are not everybody's: what a token or an operator said of it.
 //!
 //! A subscription is a cursor (`hunt::Subscription`) and most are nothing else. One that expires, was
-//! made by us, shows others something, is listed in presence or is still being told its past has terms
+//! made by us, shows others something or is still being told its past has terms
 //! besides, in a list that hangs on its player's [`Bearer`](super::player::Bearer): whoever has none
 //! pays nothing for it, and the expiry shares the player's one timer.
 //!
@@ -25,10 +25,6 @@ pub struct Terms {
     pub server_side: bool,
     /// The connection token brings it.
     pub from_token: bool,
-    /// The player is listed in the hunt's presence.
-    pub presence: bool,
-    /// Its coming and going is announced.
-    pub join_leave: bool,
     /// It is still being told what it missed.
     pub behind: Option<Behind>,
 }
@@ -50,8 +46,6 @@ impl Default for Terms {
             info: Box::default(),
             server_side: false,
             from_token: false,
-            presence: false,
-            join_leave: false,
             behind: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ring::broadcast::PAGE_BYTES_MAX;
-use crate::ring::submit::{Enter, Part, Presence};
+use crate::ring::submit::{Enter, Part, Presence, Want};
 
 const ALL: Part = Part {
     listed: true,
@@ -34,11 +34,8 @@ impl Rig {
         self.submit(source, Submission::Leave { hunt: 0, conn });
     }
 
-    fn ask(&mut self, source: usize, token: u64, hunt: &str, stats: bool) {
-        self.submit(
-            source,
-            Submission::Presence(Presence { token, hunt, stats }),
-        );
+    fn ask(&mut self, source: usize, token: u64, hunt: &str, want: Want) {
+        self.submit(source, Submission::Presence(Presence { token, hunt, want }));
     }
 }
 
@@ -86,9 +83,9 @@ fn movements_reach_every_data_core_in_order_and_the_same_conn_of_two_cores_is_tw
     rig.run(0);
     rig.enter(1, 5, "ann");
     rig.publish(1, 7, "h", "1");
-    rig.ask(1, 8, "h", false);
+    rig.ask(1, 8, "h", Want::Page);
     rig.leave(1, 5);
-    rig.ask(1, 9, "h", false);
+    rig.ask(1, 9, "h", Want::Page);
     let got: Vec<Got> = rig.run(1).into_iter().map(sorted).collect();
     assert_eq!(got[0], moved(Movement::Join, 0, 5));
     assert_eq!(got[1], moved(Movement::Join, 1, 5));
@@ -111,7 +108,7 @@ fn movements_reach_every_data_core_in_order_and_the_same_conn_of_two_cores_is_tw
 #[test]
 fn a_question_makes_no_hunt_and_a_number_is_only_a_number() {
     let mut rig = Rig::new();
-    rig.ask(CONTROL, 1, "nobody", false);
+    rig.ask(CONTROL, 1, "nobody", Want::Everybody);
     assert_eq!(rig.run(CONTROL), [present(1, &[], 0)]);
     rig.wait(200);
     rig.turn();
@@ -120,7 +117,7 @@ fn a_question_makes_no_hunt_and_a_number_is_only_a_number() {
     rig.run(0);
     rig.enter(0, 5, "ann");
     rig.run(0);
-    rig.ask(CONTROL, 2, "h", true);
+    rig.ask(CONTROL, 2, "h", Want::Numbers);
     let stats = Got::Presence {
         token: 2,
         clients: vec![],
@@ -150,7 +147,13 @@ fn a_long_answer_stays_one_snapshot_while_its_ring_is_full() {
     }
     rig.run(0);
     rig.take(1);
-    rig.ask(CONTROL, 3, "h", false);
+    rig.ask(1, 2, "h", Want::Page);
+    let too_long = Got::Refused {
+        token: 2,
+        refusal: Refusal::LimitExceeded,
+    };
+    assert_eq!(rig.run(1), [too_long]);
+    rig.ask(CONTROL, 3, "h", Want::Everybody);
     for conn in 0..50 {
         rig.leave(0, conn);
     }
@@ -180,7 +183,7 @@ fn a_long_answer_stays_one_snapshot_while_its_ring_is_full() {
     assert!(rig.count(Metric::RingBroadcastStalls) > 0);
     rig.run(0);
     rig.take(1);
-    rig.ask(CONTROL, 4, "h", true);
+    rig.ask(CONTROL, 4, "h", Want::Numbers);
     let got = rig.run(CONTROL);
     assert!(
         matches!(
@@ -207,9 +210,9 @@ fn an_asker_that_does_not_read_gets_no_more_lists() {
     rig.run(0);
     rig.take(1);
     for token in 10..14 {
-        rig.ask(1, token, "h", false);
+        rig.ask(1, token, "h", Want::Page);
     }
-    rig.ask(1, 14, "h", true);
+    rig.ask(1, 14, "h", Want::Numbers);
     let got = rig.run(1);
     let busy = |token| Got::Refused {
         token,
