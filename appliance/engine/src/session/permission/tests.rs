@@ -128,6 +128,7 @@ fn subscribing_without_a_token() {
         ("users:a#7,42", "42", 0),
         ("users:a#7,42,8", "42", 0),
         ("users:a#42#7", "42", 103),
+        ("users:a#7#42", "42", 0),
         ("users:a#7,8", "42", 103),
         ("users:a#142", "42", 103),
         ("users:a#", "42", 103),
