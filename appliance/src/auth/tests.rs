@@ -493,6 +493,31 @@ mod sets {
     }
 }
 
+/// The control core's loop takes a new file over without being told.
+#[test]
+fn the_file_is_followed() {
+    let (file, client) = with_file(&key_set(&[("a", Algorithm::EdDSA)]), Client::default());
+    let (_tokens, key_file) = Tokens::open(&client).unwrap();
+    let counters = Counters::default();
+    std::fs::write(file.path(), key_set(&[("b", Algorithm::EdDSA)]).to_string()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let taken_over = async {
+        while counters.get(Metric::AuthKeysReloads) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            () = key_file.unwrap().follow(counters.clone()) => panic!("it ended"),
+            () = taken_over => {}
+            () = tokio::time::sleep(jwks::PERIOD * 3) => panic!("it was not read again"),
+        }
+    });
+}
+
 mod meanings {
     use super::*;
 

@@ -4,78 +4,70 @@ use super::*;
 
 const CLIENT: &str = "4f1f6e6c-1f35-8a3f-9d3b-5f3a3f5b7c11";
 
-fn named(name: &str, rules: ChannelRules) -> (String, ChannelRules) {
-    (name.to_owned(), rules)
+/// The rules in which `options` are on, and no other.
+fn channel(options: &str) -> ChannelRules {
+    let mut rules = ChannelRules::default();
+    for option in options.split_whitespace() {
+        let rule = match option {
+            "history" => &mut rules.history,
+            "force_recovery" => &mut rules.force_recovery,
+            "allow_recovery" => &mut rules.allow_recovery,
+            "force_positioning" => &mut rules.force_positioning,
+            "allow_positioning" => &mut rules.allow_positioning,
+            "presence" => &mut rules.presence,
+            "join_leave" => &mut rules.join_leave,
+            "force_push_join_leave" => &mut rules.force_push_join_leave,
+            "subscribe_for_client" => &mut rules.allow_subscribe_for_client,
+            "subscribe_for_anonymous" => &mut rules.allow_subscribe_for_anonymous,
+            "user_limited_channels" => &mut rules.allow_user_limited_channels,
+            "publish_for_client" => &mut rules.allow_publish_for_client,
+            "publish_for_subscriber" => &mut rules.allow_publish_for_subscriber,
+            "publish_for_anonymous" => &mut rules.allow_publish_for_anonymous,
+            "history_for_client" => &mut rules.allow_history_for_client,
+            "history_for_subscriber" => &mut rules.allow_history_for_subscriber,
+            "history_for_anonymous" => &mut rules.allow_history_for_anonymous,
+            "presence_for_client" => &mut rules.allow_presence_for_client,
+            "presence_for_subscriber" => &mut rules.allow_presence_for_subscriber,
+            "presence_for_anonymous" => &mut rules.allow_presence_for_anonymous,
+            other => panic!("no option {other}"),
+        };
+        *rule = true;
+    }
+    rules
 }
 
 /// A namespace for each way to be let in.
 fn rules() -> Rules {
-    let none = ChannelRules::default;
+    let namespaces = [
+        (
+            "open",
+            "history presence subscribe_for_client publish_for_client history_for_client
+             presence_for_client",
+        ),
+        (
+            "all",
+            "history presence subscribe_for_client subscribe_for_anonymous publish_for_client
+             publish_for_anonymous history_for_client history_for_anonymous presence_for_client
+             presence_for_anonymous",
+        ),
+        (
+            "inside",
+            "history presence publish_for_subscriber history_for_subscriber presence_for_subscriber",
+        ),
+        (
+            "users",
+            "user_limited_channels subscribe_for_client subscribe_for_anonymous",
+        ),
+        // By itself it allows nobody anything.
+        (
+            "anonymous",
+            "history presence subscribe_for_anonymous publish_for_anonymous history_for_anonymous
+             presence_for_anonymous",
+        ),
+    ];
+    let namespaces = namespaces.map(|(name, options)| (name.to_owned(), channel(options)));
     Rules {
-        default: none(),
-        namespaces: vec![
-            named(
-                "open",
-                ChannelRules {
-                    allow_subscribe_for_client: true,
-                    allow_publish_for_client: true,
-                    allow_history_for_client: true,
-                    allow_presence_for_client: true,
-                    history: true,
-                    presence: true,
-                    ..none()
-                },
-            ),
-            named(
-                "all",
-                ChannelRules {
-                    allow_subscribe_for_client: true,
-                    allow_subscribe_for_anonymous: true,
-                    allow_publish_for_client: true,
-                    allow_publish_for_anonymous: true,
-                    allow_history_for_client: true,
-                    allow_history_for_anonymous: true,
-                    allow_presence_for_client: true,
-                    allow_presence_for_anonymous: true,
-                    history: true,
-                    presence: true,
-                    ..none()
-                },
-            ),
-            named(
-                "inside",
-                ChannelRules {
-                    allow_publish_for_subscriber: true,
-                    allow_history_for_subscriber: true,
-                    allow_presence_for_subscriber: true,
-                    history: true,
-                    presence: true,
-                    ..none()
-                },
-            ),
-            named(
-                "users",
-                ChannelRules {
-                    allow_user_limited_channels: true,
-                    allow_subscribe_for_client: true,
-                    allow_subscribe_for_anonymous: true,
-                    ..none()
-                },
-            ),
-            // By itself it allows nobody anything.
-            named(
-                "anonymous",
-                ChannelRules {
-                    allow_subscribe_for_anonymous: true,
-                    allow_publish_for_anonymous: true,
-                    allow_history_for_anonymous: true,
-                    allow_presence_for_anonymous: true,
-                    history: true,
-                    presence: true,
-                    ..none()
-                },
-            ),
-        ],
+        namespaces: namespaces.to_vec(),
         ..Rules::default()
     }
 }
@@ -136,6 +128,7 @@ fn subscribing_without_a_token() {
         ("users:a#7,42", "42", 0),
         ("users:a#7,42,8", "42", 0),
         ("users:a#42#7", "42", 103),
+        ("users:a#7#42", "42", 0),
         ("users:a#7,8", "42", 103),
         ("users:a#142", "42", 103),
         ("users:a#", "42", 103),
@@ -189,10 +182,6 @@ fn a_token_alone_decides() {
 }
 
 /// Which of recoverable, positioned, presence, join_leave and push_join_leave are granted.
-fn flags(channel: ChannelRules, wish: &Wish<'_>) -> String {
-    letters(&granted(&channel, wish))
-}
-
 fn letters(granted: &Granted<'_>) -> String {
     let flags = [
         (granted.recoverable, 'r'),
@@ -220,161 +209,37 @@ fn what_a_subscription_comes_to() {
         ..quiet
     };
     let anonymous = Wish { user: "", ..asks };
-    let kept = ChannelRules {
-        history: true,
-        ..ChannelRules::default()
-    };
-    let watched = ChannelRules {
-        join_leave: true,
-        ..ChannelRules::default()
-    };
     // The rules, and what is granted to who asks nothing, who asks everything, and so if anonymous.
     let table = [
-        (ChannelRules::default(), "", "", ""),
-        (kept.clone(), "", "", ""),
+        ("", "", "", ""),
+        ("history", "", "", ""),
+        ("history force_recovery", "rp", "rp", "rp"),
+        ("history force_positioning", "p", "p", "p"),
+        ("history allow_recovery", "", "rp", "rp"),
+        ("history allow_positioning", "", "p", "p"),
+        ("history history_for_client", "", "rp", ""),
+        ("history history_for_subscriber", "", "rp", ""),
         (
-            ChannelRules {
-                force_recovery: true,
-                ..kept.clone()
-            },
-            "rp",
-            "rp",
-            "rp",
-        ),
-        (
-            ChannelRules {
-                force_positioning: true,
-                ..kept.clone()
-            },
-            "p",
-            "p",
-            "p",
-        ),
-        (
-            ChannelRules {
-                allow_recovery: true,
-                ..kept.clone()
-            },
-            "",
-            "rp",
-            "rp",
-        ),
-        (
-            ChannelRules {
-                allow_positioning: true,
-                ..kept.clone()
-            },
-            "",
-            "p",
-            "p",
-        ),
-        (
-            ChannelRules {
-                allow_history_for_client: true,
-                ..kept.clone()
-            },
-            "",
-            "rp",
-            "",
-        ),
-        (
-            ChannelRules {
-                allow_history_for_subscriber: true,
-                ..kept.clone()
-            },
-            "",
-            "rp",
-            "",
-        ),
-        (
-            ChannelRules {
-                allow_history_for_subscriber: true,
-                allow_history_for_anonymous: true,
-                ..kept.clone()
-            },
+            "history history_for_subscriber history_for_anonymous",
             "",
             "rp",
             "rp",
         ),
         // Nothing to recover from.
-        (
-            ChannelRules {
-                force_recovery: true,
-                ..ChannelRules::default()
-            },
-            "",
-            "",
-            "",
-        ),
-        (
-            ChannelRules {
-                allow_positioning: true,
-                ..ChannelRules::default()
-            },
-            "",
-            "",
-            "",
-        ),
-        (
-            ChannelRules {
-                presence: true,
-                ..ChannelRules::default()
-            },
-            "o",
-            "o",
-            "o",
-        ),
-        (watched.clone(), "j", "j", "j"),
-        (
-            ChannelRules {
-                force_push_join_leave: true,
-                ..watched.clone()
-            },
-            "jn",
-            "jn",
-            "jn",
-        ),
-        (
-            ChannelRules {
-                allow_presence_for_client: true,
-                ..watched.clone()
-            },
-            "j",
-            "jn",
-            "j",
-        ),
-        (
-            ChannelRules {
-                allow_presence_for_subscriber: true,
-                ..watched.clone()
-            },
-            "j",
-            "jn",
-            "j",
-        ),
+        ("force_recovery", "", "", ""),
+        ("allow_positioning", "", "", ""),
+        ("presence", "o", "o", "o"),
+        ("join_leave", "j", "j", "j"),
+        ("join_leave force_push_join_leave", "jn", "jn", "jn"),
+        ("join_leave presence_for_client", "j", "jn", "j"),
+        ("join_leave presence_for_subscriber", "j", "jn", "j"),
         // Nobody comes or goes that one could be told of.
-        (
-            ChannelRules {
-                allow_presence_for_client: true,
-                ..kept
-            },
-            "",
-            "",
-            "",
-        ),
+        ("history presence_for_client", "", "", ""),
     ];
-    for (channel, expected_quiet, expected_asks, expected_anonymous) in table {
-        assert_eq!(
-            flags(channel.clone(), &quiet),
-            expected_quiet,
-            "{channel:?}"
-        );
-        assert_eq!(flags(channel.clone(), &asks), expected_asks, "{channel:?}");
-        assert_eq!(
-            flags(channel.clone(), &anonymous),
-            expected_anonymous,
-            "{channel:?}"
-        );
+    for (options, to_quiet, to_asking, to_anonymous) in table {
+        let channel = channel(options);
+        let found = [&quiet, &asks, &anonymous].map(|wish| letters(&granted(&channel, wish)));
+        assert_eq!(found, [to_quiet, to_asking, to_anonymous], "{options}");
     }
 }
 
