@@ -51,7 +51,7 @@ compression = true
 fn hold(program: impl FnOnce(&Path) -> Command, format: &str) {
     let sdk = installed();
     let (world, directory) = (World::new(), directory());
-    let client = "ping_interval_s = 2\npong_timeout_s = 1";
+    let client = "ping_interval_s = 2\npong_timeout_s = 1\ncompression = true";
     let settings = Settings {
         client,
         tables: TABLES,

@@ -38,13 +38,16 @@ export async function eventually(what, holds) {
 
 /** The context of the next `event` of a client or subscription. */
 export function next(emitter, event) {
-  return new Promise((done, fail) => {
+  const promise = new Promise((done, fail) => {
     const late = setTimeout(() => fail(new Error(`never: ${event}`)), PATIENCE_MS);
     emitter.once(event, (ctx) => {
       clearTimeout(late);
       done(ctx);
     });
   });
+  // Who does not get as far as waiting for it has failed already.
+  promise.catch(() => {});
+  return promise;
 }
 
 /** The code that `promise` is refused with. */

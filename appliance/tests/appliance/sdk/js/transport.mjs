@@ -55,6 +55,7 @@ function watch(query, greeting) {
   const socket = new WebSocket(url, { perMessageDeflate: false });
   const pushes = [];
   socket.on('message', (data) => pushes.push(...String(data).split('\n').map((line) => JSON.parse(line))));
+  socket.on('error', (error) => pushes.push({ error: String(error) }));
   socket.on('close', (code) => { socket.code = code; });
   socket.on('open', () => greeting && socket.send(greeting));
   return { socket, pushes };

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 
 import cent
 import requests
@@ -173,7 +174,29 @@ async def publish(channel, first, last, fill=""):
         assert [reply.offset for reply in result.replies] == list(numbers)
 
 
-async def close_all():
-    for made in _open:
-        await made.disconnect()
-    _open.clear()
+async def run(scenarios):
+    """Runs those that the arguments name, prints how each went, and ends the program."""
+    words = sys.argv[6:]
+    wanted = [word for word in words if not word.startswith("-")]
+    left_out = [word[1:] for word in words if word.startswith("-")]
+    held = failed = 0
+    for name, scenario in scenarios.items():
+        if wanted and not any(word in name for word in wanted):
+            continue
+        if any(word in name for word in left_out):
+            print("left out", name)
+            continue
+        start = time.monotonic()
+        try:
+            await scenario()
+            held += 1
+            print("held  ", name, f"{(time.monotonic() - start) * 1000:.0f} ms", flush=True)
+        except Exception:
+            failed += 1
+            print("FAILED", name, traceback.format_exc(), flush=True)
+        for made in _open:
+            await made.disconnect()
+        _open.clear()
+    await api().close()
+    print(f"{held} held, {failed} failed")
+    sys.exit(bool(failed))

@@ -1,19 +1,17 @@
 """Scenarios of a game's life on centrifuge-python and cent, each by itself against the running appliance.
 
-Usage: scenarios.py json|protobuf GAME_URL ADMIN_URL API_KEY TOKEN_SECRET [NAME_OF_SCENARIO...]
-One line a scenario; `N held, N failed` at the end.
+Usage: scenarios.py json|protobuf GAME_URL ADMIN_URL API_KEY TOKEN_SECRET [NAME...] [-NAME...]
+Runs those with a NAME in theirs, or all; without those with a -NAME. One line a scenario; `N held,
+N failed` at the end.
 """
 
 import asyncio
 import random
-import sys
-import time
-import traceback
 
 import cent
 from kit import (
-    Heard, Log, api, client, close_all, code, connected, cut, eventually, hunt, metric, pack, publish,
-    sign, subscribed, unix, unpack, user,
+    Heard, Log, api, client, code, connected, cut, eventually, hunt, metric, pack,
+    publish, run, sign, subscribed, unix, unpack, user,
 )
 
 
@@ -219,29 +217,9 @@ async def a_slow_reader_is_cut_and_recovers():
     await subscription.log.exactly(1, last + 100)
 
 
-async def main():
-    scenarios = {
-        name: run
-        for name, run in globals().items()
-        if asyncio.iscoroutinefunction(run) and run.__module__ == __name__ and name != "main"
-    }
-    wanted = sys.argv[6:]
-    held = failed = 0
-    for name, run in scenarios.items():
-        if wanted and not any(part in name for part in wanted):
-            continue
-        start = time.monotonic()
-        try:
-            await run()
-            held += 1
-            print("held  ", name, f"{(time.monotonic() - start) * 1000:.0f} ms", flush=True)
-        except Exception:
-            failed += 1
-            print("FAILED", name, traceback.format_exc(), flush=True)
-        await close_all()
-    await api().close()
-    print(f"{held} held, {failed} failed")
-    sys.exit(bool(failed))
-
-
-asyncio.run(main())
+scenarios = {
+    name: scenario
+    for name, scenario in globals().items()
+    if asyncio.iscoroutinefunction(scenario) and scenario.__module__ == __name__
+}
+asyncio.run(run(scenarios))
