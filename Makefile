@@ -32,7 +32,8 @@ run: setup
 test: setup
 	.ci/test
 
-# The Autobahn cases by both engines: the quick one of `make test` and the original (docs/autobahn.md).
+# The Autobahn cases by both engines: the quick one of `make test` and the original (docs/autobahn.md);
+# all of the cases of compression (docs/autobahn-deflate.md).
 autobahn: setup
 	cargo nextest run --release -p cluecast --test appliance --run-ignored all autobahn
 
@@ -42,11 +43,13 @@ lint: setup
 	cargo clippy --release -p cluecast --all-targets -- -D warnings
 	shellcheck $(SCRIPTS)
 
-# The load generator and its judge, against a stand-in; what an idle player costs (fails above 512 bytes).
+# The load generator and its judge, against a stand-in; what an idle player costs (fails above 512 bytes);
+# what compression saves and costs.
 bench: setup
 	cargo build --release -p bench
 	"$$CARGO_TARGET_DIR/release/swarm" --help
 	"$$CARGO_TARGET_DIR/release/idle"
+	"$$CARGO_TARGET_DIR/release/deflate"
 
 # FUZZ_SECONDS (60) for each fuzz target; prints the executions. Not a part of `make test`, which replays
 # the committed corpus.

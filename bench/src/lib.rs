@@ -7,6 +7,7 @@
 //! - [`fanout`]: the same service on the kernel's TCP, to be measured beside.
 //! - [`sidebyside`]: the comparison.
 //! - [`idle`]: what a player that does nothing costs.
+//! - [`deflate`]: what compression saves and costs.
 
 mod dice;
 pub mod packet;
@@ -17,3 +18,4 @@ pub mod flood;
 pub mod fanout;
 pub mod sidebyside;
 pub mod idle;
+pub mod deflate;
