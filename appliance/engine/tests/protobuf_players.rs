@@ -82,8 +82,15 @@ fn ask(world: &mut World, player: usize, commands: &[Command]) -> Vec<Reply> {
 
 /// Upgrades and connects.
 fn phone(world: &mut World) -> usize {
+    phone_of(world, "swift")
+}
+
+/// A player of the SDK called `name`.
+fn phone_of(world: &mut World, name: &str) -> usize {
     let player = world.upgrade_at(TARGET, PHONE);
-    assert!(ask(world, player, &[connect(1)])[0].connect.is_some());
+    let mut command = connect(1);
+    command.connect.as_mut().unwrap().name = name.to_owned();
+    assert!(ask(world, player, &[command])[0].connect.is_some());
     player
 }
 
@@ -265,6 +272,12 @@ fn events_reach_everyone_in_the_form_agreed_on() {
         ..SubscribeRequest::default()
     };
     assert_eq!(enter(&mut world, phones[0], request(0)).id, 0);
+    let page = phone_of(&mut world, "js");
+    assert_eq!(
+        enter(&mut world, page, request(1)).id,
+        0,
+        "it would drop all pushes with a number"
+    );
     let id = enter(&mut world, phones[1], request(1)).id;
     assert!(
         id > 0 && reply.contains(&format!("\"id\":{id}")),
@@ -281,6 +294,7 @@ fn events_reach_everyone_in_the_form_agreed_on() {
     };
     assert_eq!(pushed(&mut world, phones[0]), wanted(0, "h"));
     assert_eq!(pushed(&mut world, phones[1]), wanted(id, ""));
+    assert_eq!(pushed(&mut world, page), wanted(0, "h"));
     let first = r#"{"push":{"channel":"h","pub":{"data":{"clue":1},"offset":1}}}"#;
     assert_eq!(world.players[browsers[0]].inbox[0], first);
     let first = format!(r#"{{"push":{{"id":{id},"pub":{{"data":{{"clue":1}},"offset":1}}}}}}"#);

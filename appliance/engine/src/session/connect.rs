@@ -55,6 +55,12 @@ impl ServerSide {
     }
 }
 
+/// SDKs, by the name they connect with, that can compare a channel's number in Protocol Buffers. The one
+/// for JavaScript offers it (`subscribe.flag`) and then drops every push, because it takes the number
+/// for an object and compares identities (centrifuge 5.8.0); it gets names, as does whoever has a name
+/// of its own. In JSON numbers are numbers.
+const INTEGER_SDKS: [&str; 6] = ["python", "swift", "java", "dart", "go", "csharp"];
+
 impl Sessions {
     pub(super) fn on_connect(
         &mut self,
@@ -85,6 +91,9 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
+        let takes_numbers =
+            player.protocol() == Protocol::Json || INTEGER_SDKS.contains(&connect.name.as_ref());
+        player.flags.set(Flags::TAKES_NUMBERS, takes_numbers);
         player.bearer = bearer(road.now, claims.user, claims.info, ttl_s);
         if server_side.is_empty() {
             return self.finish_connect(road, id, connecting);

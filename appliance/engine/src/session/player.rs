@@ -68,6 +68,8 @@ impl Flags {
     pub const UNIDIRECTIONAL: Flags = Flags(32);
     /// A subscription of it is still being told what it missed.
     pub const BEHIND: Flags = Flags(64);
+    /// Its SDK can tell hunts by number, if it says so.
+    pub const TAKES_NUMBERS: Flags = Flags(128);
 
     /// Whether `flag` is set.
     pub fn has(self, flag: Flags) -> bool {

@@ -13,7 +13,7 @@ use crate::ring::submit::{self, Part, Submission};
 use crate::session::codec::{Message, Push, Pushed, Reply, Subscribe, SubscribeResult};
 use crate::session::codes::{Disconnect, Error, Unsubscribe};
 use crate::session::permission::{self, Granted, Wish};
-use crate::session::player::{ClientId, Flags};
+use crate::session::player::{ClientId, Flags, Player};
 use crate::session::refresh::expiry;
 use crate::session::terms::{Behind, Terms};
 use crate::session::{Purpose, Road, Sessions};
@@ -131,7 +131,9 @@ impl Sessions {
         };
         let mut wanted = Wanted::new(&granted);
         wanted.recover(ask);
-        wanted.numbered = ask.flag & FLAG_NUMBERED != 0;
+        let takes_numbers = |player: &mut Player| player.flags.has(Flags::TAKES_NUMBERS);
+        wanted.numbered =
+            ask.flag & FLAG_NUMBERED != 0 && self.player(id).is_some_and(takes_numbers);
         wanted.reject_unrecovered = ask.flag & FLAG_REJECT_UNRECOVERED != 0;
         let extras = Extras::new(road.now, &granted);
         self.subscribe(road, id, number, ask, wanted, extras);
