@@ -14,7 +14,7 @@ use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::metrics::histogram;
 use engine::protobuf::{Fields, append_filled, take_delimited};
-use engine::ring::broadcast::{HistoryPage, Published, Record, Refusal, Subscribed};
+use engine::ring::broadcast::{HistoryPage, PresencePage, Published, Record, Refusal, Subscribed};
 use engine::ring::bytes::{Reader, ring};
 use engine::ring::submit::{SUBMISSION_BYTES_MAX, Submission};
 use engine::session::codec::Protocol;
@@ -210,6 +210,15 @@ impl Core {
                     top: 5,
                     publications: b"",
                 }),
+                // Nobody, or one whose info is nothing.
+                Submission::Presence(ask) => Record::Presence(PresencePage {
+                    token: ask.token,
+                    entries: if ask.hunt.len() % 2 == 0 { b"" } else { b"\0" },
+                    num_clients: 1,
+                    num_users: 1,
+                    more: false,
+                }),
+                Submission::Enter(_) | Submission::Leave { .. } => continue,
             };
             self.with(|sessions, road| sessions.on_record(road, &record));
         }

@@ -1,8 +1,6 @@
 //! From replies and pushes to JSON.
 
-use crate::hunt::publication::{
-    self, ClientInfo, Publication, append_info_json, append_json_text,
-};
+use crate::hunt::publication::{self, ClientInfo, Publication, append_info_json, append_json_text};
 use crate::protobuf::delimited;
 use crate::session::codec::message::{
     ConnectResult, Message, Push, Pushed, Reply, SubscribeResult,
