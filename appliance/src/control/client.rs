@@ -14,7 +14,7 @@ use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::ring::broadcast::{Record, Refusal};
 use engine::ring::bytes::{Reader, Writer};
-use engine::ring::submit::{History, Publish, SUBMISSION_BYTES_MAX, Submission};
+use engine::ring::submit::{History, Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Want};
 use engine::session::codes::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -61,10 +61,23 @@ pub struct Event<'a> {
     pub idempotency_key: &'a str,
 }
 
+/// Who is in a hunt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Present {
+    /// Encoded `ClientInfo`s, each behind its length (`engine::protobuf::append_delimited`); empty when
+    /// only numbers were asked.
+    pub entries: Vec<u8>,
+    /// Connections.
+    pub num_clients: u32,
+    /// Users among them.
+    pub num_users: u32,
+}
+
 #[derive(Debug)]
 enum Answer {
     Published(Position),
     Page(Page),
+    Present(Present),
     Refused(Error),
 }
 
@@ -80,8 +93,16 @@ pub struct JournalClient {
 struct Shared {
     writer: Writer,
     scratch: Vec<u8>,
-    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    waiting: HashMap<u64, Waiting>,
     next_token: u64,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Waiting {
+    sender: oneshot::Sender<Answer>,
+    /// What came so far of an answer in several records.
+    present: Vec<u8>,
 }
 
 /// A request's place among those that wait: given back however the waiting ends, also when the
@@ -131,7 +152,17 @@ impl JournalClient {
         match answer.await? {
             Answer::Published(position) => Ok(position),
             Answer::Refused(error) => Err(error),
-            Answer::Page(_) => Err(Error::Internal),
+            _ => Err(Error::Internal),
+        }
+    }
+
+    /// Who is in `hunt`: everybody, or with `Want::Numbers` how many.
+    pub async fn presence(&self, hunt: &str, want: Want) -> Result<Present, Error> {
+        let answer = self.ask(|token| Submission::Presence(Presence { token, hunt, want }));
+        match answer.await? {
+            Answer::Present(present) => Ok(present),
+            Answer::Refused(error) => Err(error),
+            _ => Err(Error::Internal),
         }
     }
 
@@ -156,7 +187,7 @@ impl JournalClient {
         match answer.await? {
             Answer::Page(page) => Ok(page),
             Answer::Refused(error) => Err(error),
-            Answer::Published(_) => Err(Error::Internal),
+            _ => Err(Error::Internal),
         }
     }
 
@@ -225,7 +256,8 @@ impl JournalClient {
             return Err(Error::TooManyRequests);
         }
         *next_token += 1;
-        waiting.insert(token, sender);
+        let present = Vec::new();
+        waiting.insert(token, Waiting { sender, present });
         Ok(token)
     }
 
@@ -239,13 +271,25 @@ impl JournalClient {
             let Ok(record) = postcard::from_bytes::<Record<'_>>(bytes) else {
                 continue;
             };
-            let Some((token, answer)) = answer(&record) else {
+            let Some((token, mut answer)) = answer(&record) else {
                 continue;
             };
-            if let Some(sender) = shared.waiting.remove(&token) {
-                // Whoever waited may have given up.
-                let _ = sender.send(answer);
+            let Some(mut waiting) = shared.waiting.remove(&token) else {
+                // Whoever waited has given up.
+                continue;
+            };
+            if let Record::Presence(page) = &record {
+                waiting.present.extend_from_slice(page.entries);
+                if page.more {
+                    shared.waiting.insert(token, waiting);
+                    continue;
+                }
             }
+            if let Answer::Present(present) = &mut answer {
+                present.entries = waiting.present;
+            }
+            // Whoever waited may be giving up.
+            let _ = waiting.sender.send(answer);
         }
         count
     }
@@ -273,8 +317,17 @@ fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
             let publications = page.publications.to_vec();
             (page.token, Answer::Page(Page { top, publications }))
         }
+        // The list comes together in whoever waits.
+        Record::Presence(page) => {
+            let present = Present {
+                entries: Vec::new(),
+                num_clients: page.num_clients,
+                num_users: page.num_users,
+            };
+            (page.token, Answer::Present(present))
+        }
         Record::Refused { token, refusal } => (*token, Answer::Refused(error_of(*refusal))),
-        Record::Event(_) | Record::Subscribed(_) => return None,
+        Record::Event(_) | Record::Subscribed(_) | Record::Movement(_) => return None,
     })
 }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use engine::hunt::publication::{append_list_json, append_tag};
-use engine::ring::submit::EVENT_BYTES_MAX;
+use engine::hunt::publication::{ClientInfo, append_json_text, append_list_json, append_tag};
+use engine::protobuf::delimited;
+use engine::ring::submit::{EVENT_BYTES_MAX, Want};
 use engine::session::codes::Error;
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::control::api::Api;
-use crate::control::client::{Event, Position};
+use crate::control::client::{Event, Position, Present};
 use crate::control::json::compact;
 
 /// Hunts of a broadcast that are on their way to the journal at once: they share a sync, and leave
@@ -111,8 +112,10 @@ pub async fn call(api: &Api, method: &str, body: &[u8]) -> Result<String, Failur
         "history" => history(api, body).await,
         "info" => Ok(info(api)),
         "batch" => batch(api, body).await,
-        "subscribe" | "unsubscribe" | "disconnect" | "refresh" | "presence" | "presence_stats"
-        | "history_remove" | "channels" | "rpc" => Err(Error::NotAvailable.into()),
+        "presence" => presence(api, body).await,
+        "presence_stats" => presence_stats(api, body).await,
+        "subscribe" | "unsubscribe" | "disconnect" | "refresh" | "history_remove" | "channels"
+        | "rpc" => Err(Error::NotAvailable.into()),
         _ => Err(Error::MethodNotFound.into()),
     }
 }
@@ -217,6 +220,36 @@ async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
         page.top.offset,
         json!(page.top.epoch)
     ))
+}
+
+async fn presence(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let present = present(api, body, Want::Everybody).await?;
+    let mut clients = Vec::with_capacity(present.entries.len() * 2);
+    for entry in delimited(&present.entries) {
+        let info = ClientInfo::parse(entry).map_err(|_| Error::Internal)?;
+        clients.extend_from_slice(if clients.is_empty() { b"" } else { b"," });
+        append_json_text(&mut clients, info.client);
+        clients.push(b':');
+        info.append_json(&mut clients);
+    }
+    let clients = String::from_utf8_lossy(&clients);
+    Ok(format!(r#"{{"presence":{{{clients}}}}}"#))
+}
+
+async fn presence_stats(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let present = present(api, body, Want::Numbers).await?;
+    let (num_clients, num_users) = (present.num_clients, present.num_users);
+    Ok(json!({"num_clients": num_clients, "num_users": num_users}).to_string())
+}
+
+async fn present(api: &Api, body: &[u8], want: Want) -> Result<Present, Failure> {
+    let Channel { channel } = parse(body)?;
+    known(api, &channel)?;
+    let rules = api.config.channel_rules(&channel);
+    if !rules.is_some_and(|rules| rules.presence) {
+        return Err(Error::NotAvailable.into());
+    }
+    Ok(api.journal.presence(&channel, want).await?)
 }
 
 /// The commands one after another: a later one sees what an earlier one did. One that cannot be read

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
-use engine::ring::broadcast::{HistoryPage, Record, Refusal};
+use engine::hunt::publication::ClientInfo;
+use engine::protobuf::append_delimited;
+use engine::ring::broadcast::{HistoryPage, PresencePage, Record, Refusal};
 use engine::ring::bytes::{Writer, ring};
-use engine::ring::submit::{Publish, SUBMISSION_BYTES_MAX, Submission};
+use engine::ring::submit::{Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Want};
 use engine::session::codes::Error;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -252,6 +254,46 @@ fn what_cannot_be_done_gets_its_code() {
         assert_eq!(backend.call(method, &body), wanted, "case {number}");
         assert_eq!(backend.count(Metric::ApiErrors), number);
     }
+}
+
+#[test]
+fn presence_comes_together_from_its_pages() {
+    let backend = Backend::start(Box::new(|submission, say| {
+        let Submission::Presence(Presence { token, hunt, want }) = submission else {
+            panic!("{submission:?}");
+        };
+        assert_eq!(hunt, "seen:h");
+        let (last, users) = if want == Want::Everybody { (2, 3) } else { (0, 4) };
+        for page in 0..=last {
+            let mut entries = Vec::new();
+            if want == Want::Everybody {
+                let mut info = Vec::new();
+                let who = ClientInfo {
+                    user: "u\"",
+                    client: ["a", "b", "c"][page],
+                    conn_info: b"{}",
+                    chan_info: if page == 2 { b"[1]" } else { b"" },
+                };
+                who.append(&mut info);
+                append_delimited(&mut entries, &info);
+            }
+            say(Record::Presence(PresencePage {
+                token,
+                entries: &entries,
+                num_clients: 9,
+                num_users: users,
+                more: page < last,
+            }));
+        }
+    }));
+    let ask = |method| backend.call(method, &json!({"channel": "seen:h"}));
+    let who = |client| json!({"user": "u\"", "client": client, "conn_info": {}});
+    let mut last = who("c");
+    last["chan_info"] = json!([1]);
+    let present = json!({"a": who("a"), "b": who("b"), "c": last});
+    assert_eq!(ask("presence"), json!({"result": {"presence": present}}));
+    let numbers = json!({"num_clients": 9, "num_users": 4});
+    assert_eq!(ask("presence_stats"), json!({"result": numbers}));
 }
 
 #[test]

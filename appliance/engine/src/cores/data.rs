@@ -146,6 +146,11 @@ impl<P: Port> DataCore<P> {
         (self.sessions.count(), self.sessions.chunks_used())
     }
 
+    /// Subscriptions that the journal knows as present.
+    pub fn attendance(&self) -> usize {
+        self.hunts.attendance.count()
+    }
+
     /// Tells all players to reconnect elsewhere and takes no new ones.
     pub fn drain(&mut self) {
         self.sessions.drain();

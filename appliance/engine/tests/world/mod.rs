@@ -20,15 +20,17 @@ use engine::cores::data::{DataCore, Parts};
 use engine::cores::mailbox::{self, Mailbox};
 use engine::hunt::Hunts;
 use engine::hunt::log::Logs;
+use engine::hunt::publication::ClientInfo;
 use engine::journal::memory_store::MemoryStore;
 use engine::journal::{self, Durability, JournalCore, Retention, Rule};
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::metrics::histogram;
 use engine::port::memory::MemoryPort;
-use engine::ring::broadcast::{RECORD_BYTES_MAX, Record};
+use engine::protobuf::delimited;
+use engine::ring::broadcast::{Movement, RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
-use engine::ring::submit::{Publish, SUBMISSION_BYTES_MAX, Submission};
+use engine::ring::submit::{Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Want};
 use engine::session::rules::{ChannelRules, Claims, Rules, TokenError, Verify};
 use engine::session::{Sessions, Submit};
 use engine::tcp::{self, Tcp};
@@ -119,6 +121,7 @@ pub struct Setup {
     pub submit_ring_bytes: usize,
     pub log_bytes: usize,
     pub history_size: u32,
+    pub subscriptions_max: u32,
 }
 
 impl Default for Setup {
@@ -168,6 +171,7 @@ impl Default for Setup {
             submit_ring_bytes: 1 << 20,
             log_bytes: 1 << 20,
             history_size: 1000,
+            subscriptions_max: 256,
         }
     }
 }
@@ -183,6 +187,10 @@ pub struct World {
     pub now: Micros,
     submit: Writer,
     answers: Reader,
+    /// A second data core is only its rings: what it submits, and whose movements it heard of.
+    pub other_submit: Writer,
+    other_broadcast: Reader,
+    pub other_heard: Vec<(Movement, String)>,
     iface: Interface,
     nic: Nic,
     sockets: SocketSet<'static>,
@@ -224,6 +232,8 @@ impl World {
         let (broadcast_in, broadcast_out) = ring(8 << 20, RECORD_BYTES_MAX);
         let (control_in, control_out) = ring(1 << 20, SUBMISSION_BYTES_MAX);
         let (answers_in, answers_out) = ring(2 << 20, RECORD_BYTES_MAX);
+        let (other_submit, other_out) = ring(1 << 20, SUBMISSION_BYTES_MAX);
+        let (other_in, other_broadcast) = ring(8 << 20, RECORD_BYTES_MAX);
         let rule = Rule {
             history_size: setup.history_size,
             history_ttl_ms: 86_400_000,
@@ -239,9 +249,9 @@ impl World {
                     namespaces: Vec::new(),
                 },
             },
-            vec![submit_out, control_out],
-            vec![broadcast_in, answers_in],
-            1,
+            vec![submit_out, other_out, control_out],
+            vec![broadcast_in, other_in, answers_in],
+            2,
             Counters::default(),
             7,
         )
@@ -275,7 +285,7 @@ impl World {
                 recorder,
                 3,
             ),
-            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, 16, setup.players_max * 4),
+            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, 16, setup.subscriptions_max),
             submit: Submit::new(submit_in),
             broadcast: broadcast_out,
             mailbox,
@@ -297,6 +307,9 @@ impl World {
             now: Micros::from_secs(1_000),
             submit: control_in,
             answers: answers_out,
+            other_submit,
+            other_broadcast,
+            other_heard: Vec::new(),
             iface,
             nic,
             sockets: SocketSet::new(Vec::new()),
@@ -341,6 +354,13 @@ impl World {
         (self.around_turn)(false);
         if self.journal_works {
             self.journal.turn(self.now, self.now.0 / 1000);
+        }
+        while let Some(record) = self.other_broadcast.pop() {
+            if let Ok(Record::Movement(moved)) = postcard::from_bytes(record) {
+                let who = ClientInfo::parse(moved.who).unwrap();
+                self.other_heard
+                    .push((moved.movement, who.client.to_owned()));
+            }
         }
         let mut frame = Vec::new();
         while self.core.port().take_sent(&mut frame) {
@@ -586,6 +606,38 @@ impl World {
             let answer = postcard::from_bytes::<Record<'_>>(answer).unwrap();
             assert!(matches!(answer, Record::Published(_)), "{answer:?}");
         }
+    }
+
+    /// Who is in `hunt`, as the journal says: client ids in order, and the number of users.
+    pub fn present(&mut self, hunt: &str) -> (Vec<String>, u32) {
+        let ask = Presence {
+            token: 2,
+            hunt,
+            want: Want::Everybody,
+        };
+        let mut scratch = vec![0; SUBMISSION_BYTES_MAX];
+        let record = postcard::to_slice(&Submission::Presence(ask), &mut scratch).unwrap();
+        self.submit.push(record).unwrap();
+        let (mut clients, mut going) = (Vec::new(), true);
+        while going {
+            self.journal.turn(self.now, self.now.0 / 1000);
+            while let Some(answer) = self.answers.pop() {
+                match postcard::from_bytes::<Record<'_>>(answer).unwrap() {
+                    Record::Presence(page) => {
+                        let infos = delimited(page.entries).map(|info| ClientInfo::parse(info));
+                        clients.extend(infos.map(|info| info.unwrap().client.to_owned()));
+                        going = page.more;
+                        if !going {
+                            assert_eq!(clients.len(), page.num_clients as usize);
+                            clients.sort();
+                            return (clients, page.num_users);
+                        }
+                    }
+                    other => assert!(matches!(other, Record::Published(_)), "{other:?}"),
+                }
+            }
+        }
+        unreachable!()
     }
 
     /// Offsets of the publications in a player's inbox, which is emptied.

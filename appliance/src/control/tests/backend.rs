@@ -41,6 +41,9 @@ anonymous = true
 api_key = "a+b/c="
 [[namespace]]
 name = "chat"
+[[namespace]]
+name = "seen"
+presence = true
 "#;
 
 /// Hears a submission and says what the journal answers, if anything.
