@@ -103,6 +103,32 @@ fn many_who_return_at_once_take_turns() {
     assert_nothing_is_held(&mut world);
 }
 
+/// Who is still being told its past is not slow because the hunt goes on, even if its log loses more than
+/// it holds meanwhile.
+#[test]
+fn the_log_may_run_away_meanwhile() {
+    let mut world = World::with(Setup {
+        history_size: 2_000,
+        ..Setup::default()
+    });
+    publish(&mut world, "h", 200, 1_000);
+    let player = world.connect();
+    let reply = recover(&mut world, player, "h", 0, 0);
+    assert_eq!(reply["subscribe"]["recovered"], json!(true));
+    world.players[player].reads = false;
+    world.run(50);
+    publish(&mut world, "h", 1_000, 1_000);
+    world.players[player].reads = true;
+    world.run(3_000);
+    assert_eq!(world.offsets(player), (17..=1_200).collect::<Vec<u64>>());
+    assert_eq!(world.count(Metric::SessionSlow), 0);
+    publish(&mut world, "h", 1, 10);
+    world.run(20);
+    assert_eq!(world.offsets(player), [1_201]);
+    world.hang_up(player);
+    assert_nothing_is_held(&mut world);
+}
+
 /// What was to be told is removed in the middle of it: better the end than a gap.
 #[test]
 fn a_gap_that_opens_meanwhile_ends_the_subscription() {
