@@ -162,3 +162,43 @@ fn the_echo_is_compressed_with_the_window_that_was_agreed_on() {
     world.run(20);
     assert_eq!(world.frames(player), [(0x82, message)]);
 }
+
+/// What the journal compresses once goes to everyone who agreed to the window it was compressed with.
+#[test]
+fn events_are_compressed_for_who_agreed_to_it() {
+    let mut setup = Setup::default();
+    setup.rules.compression = true;
+    setup.compress_from = Some(100);
+    let mut world = World::with(setup);
+    let offers = [
+        "permessage-deflate",
+        "permessage-deflate; server_max_window_bits=9",
+        "x",
+    ];
+    let players = offers.map(|offer| world.offer_extension(PLAYERS, offer).0);
+    for player in players {
+        world.send_text(player, r#"{"id":1,"connect":{"subs":{"h":{}}}}"#);
+        world.run(20);
+        world.frames(player);
+    }
+    let data = format!("\"{}\"", "clue ".repeat(100));
+    world.publish("h", &data);
+    world.publish("h", "1");
+    world.run(20);
+    let text = |data: &str, offset: u32| {
+        let push =
+            format!(r#"{{"push":{{"channel":"h","pub":{{"data":{data},"offset":{offset}}}}}}}"#);
+        push.into_bytes()
+    };
+    let [shared, narrow, none] = players.map(|player| world.frames(player));
+    assert_eq!(
+        (shared[0].0, shared[1].0),
+        (0xc1, 0x81),
+        "the short one is not"
+    );
+    assert!(shared[0].1.len() < 200);
+    assert_eq!(inflated(&shared[0].1, 4096), text(&data, 1));
+    let plain = vec![(0x81, text(&data, 1)), (0x81, text("1", 2))];
+    assert_eq!(narrow, plain);
+    assert_eq!(none, plain);
+}

@@ -191,9 +191,19 @@ impl Rig {
     }
 
     fn history(&mut self, limit: i64, since: Option<(&str, u64)>, reverse: bool) -> Got {
+        self.history_of("h", limit, since, reverse)
+    }
+
+    fn history_of(
+        &mut self,
+        hunt: &str,
+        limit: i64,
+        since: Option<(&str, u64)>,
+        reverse: bool,
+    ) -> Got {
         let ask = History {
             token: 9,
-            hunt: "h",
+            hunt,
             limit,
             since,
             reverse,

@@ -3,7 +3,8 @@
 //!
 //! Order: the subscription's cursor stands behind the last event that the journal knew when it answered
 //! ([`Behind::until`]), and nothing of the hunt's log is placed for it ([`super::serve`]) before the
-//! pages have reached that event. So the player sees each event once, in order, with no seam.
+//! pages have reached that event. So the player sees each event once, in order, with no seam. When the
+//! log has lost bytes behind the cursor by then, the cursor goes to its end and the pages go on.
 //!
 //! Memory: a page goes into the player's private chain, and the next is asked for when little of that
 //! is left; one page a player at a time. Pages on their way have their room in the chunk pool set
@@ -43,8 +44,11 @@ pub(super) struct Page {
 }
 
 impl Sessions {
+    /// Room for a page. Half of what a player may be behind at most, or a page would make it a slow one.
     fn page_chunks(&self) -> usize {
-        PAGE_CHUNKS.min(self.chunks.capacity() / 4)
+        let lag = usize::try_from(self.rules.lag_bytes_max / 2).unwrap_or(usize::MAX);
+        let most = (lag / CHUNK_BYTES).min(self.chunks.capacity() / 4);
+        PAGE_CHUNKS.min(most).max(1)
     }
 
     /// Whether `bytes` more leave the others a quarter of the pool: everyone's pings and replies need
@@ -131,6 +135,12 @@ impl Sessions {
     fn put_off(&mut self, id: ConnId) {
         self.counters.inc(Metric::SessionRecoveryPutOff);
         self.set_paging(id, Paging::Waits);
+        if self.waiting.len() >= self.players.len() {
+            // Those who have gone need not wait.
+            let mut waiting = std::mem::take(&mut self.waiting);
+            waiting.retain(|&id| self.peek(id).is_some());
+            self.waiting = waiting;
+        }
         self.waiting.push_back(id);
     }
 
@@ -184,7 +194,7 @@ impl Sessions {
                 _ => None,
             };
             match reached {
-                Some(reached) => self.on_reached(id, page.slot, Behind { reached, ..behind }),
+                Some(reached) => self.on_reached(road, id, page.slot, reached),
                 None => {
                     let why = Unsubscribe::InsufficientState;
                     self.end_subscription(road, id, page.slot, why);
@@ -230,14 +240,29 @@ impl Sessions {
     }
 
     /// Pages have come so far; when that is all, the hunt's log goes on.
-    fn on_reached(&mut self, id: ConnId, slot: u32, behind: Behind) {
+    fn on_reached(&mut self, road: &mut Road<'_>, id: ConnId, slot: u32, reached: u64) {
         let Some(player) = self.player(id) else {
             return;
         };
+        let first = player.subscriptions;
         let Some(terms) = player.terms_mut(slot) else {
             return;
         };
-        terms.behind = (behind.reached < behind.until).then_some(behind);
+        let Some(Behind { mut until, .. }) = terms.behind else {
+            return;
+        };
+        let (seen, top) = (road.hunts.hunt(slot).seen, road.hunts.hunt(slot).top);
+        let subscription = road.hunts.subscription(slot, first);
+        if reached == until
+            && let Some(subscription) = subscription
+            && let Some(subscription) = road.hunts.subscriptions.at(subscription)
+            && subscription.cursor < road.hunts.logs.first(subscription.stream)
+        {
+            subscription.cursor = road.hunts.logs.head(subscription.stream);
+            subscription.seen = seen;
+            until = top;
+        }
+        terms.behind = (reached < until).then_some(Behind { reached, until });
         if terms.are_ordinary() {
             player.drop_terms(slot);
         }

@@ -186,14 +186,19 @@ impl Sessions {
         let Some(player) = self.player(id) else {
             return;
         };
+        let is_behind = player.flags.has(Flags::BEHIND);
         lag_bytes_max += u64::from(player.long_reply());
         let mut lag = u64::from(player.unplaced()) + u64::from(road.tcp.outstanding(id));
         let mut index = player.subscriptions;
         let mut lost = false;
         while let Some(subscription) = road.hunts.subscriptions.at(index).copied() {
+            index = subscription.next;
+            // What this one has to wait with is not its fault, and what the log loses comes as pages.
+            if is_behind && self.is_told_its_past(road, id, subscription.stream) {
+                continue;
+            }
             lag += road.hunts.logs.head(subscription.stream) - subscription.cursor;
             lost |= subscription.cursor < road.hunts.logs.first(subscription.stream);
-            index = subscription.next;
         }
         if lost || lag > lag_bytes_max {
             self.disconnect(road, id, Disconnect::Slow);

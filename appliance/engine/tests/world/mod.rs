@@ -31,7 +31,9 @@ use engine::protobuf::delimited;
 use engine::ring::broadcast::{Movement, RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
 use engine::ring::submit::{Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Want};
-use engine::session::rules::{ChannelRules, Claims, Rules, TokenError, Verify};
+use engine::session::rules::{
+    ChannelRules, Claims, Rules, ServerSubscription, SubscriptionClaims, TokenError, Verify,
+};
 use engine::session::{Sessions, Submit};
 use engine::tcp::{self, Tcp};
 use engine::units::Micros;
@@ -122,6 +124,8 @@ pub struct Setup {
     pub log_bytes: usize,
     pub history_size: u32,
     pub subscriptions_max: u32,
+    /// Shortest payload that the journal compresses.
+    pub compress_from: Option<usize>,
 }
 
 impl Default for Setup {
@@ -172,6 +176,7 @@ impl Default for Setup {
             log_bytes: 1 << 20,
             history_size: 1000,
             subscriptions_max: 256,
+            compress_from: None,
         }
     }
 }
@@ -217,8 +222,46 @@ fn connection_claims(token: &str) -> Result<Claims, TokenError> {
         }),
         "old" => Err(TokenError::Expired),
         "lapsed" => Err(TokenError::Lapsed),
+        _ if token.starts_with("user=") => Ok(Claims {
+            user: says(token, "user").unwrap_or_default().to_owned(),
+            ttl_s: says(token, "ttl").map(|ttl| ttl.parse().unwrap()),
+            info: says(token, "info").unwrap_or_default().into(),
+            subscriptions: says(token, "subs")
+                .into_iter()
+                .flat_map(|names| names.split(','))
+                .map(|channel| ServerSubscription {
+                    channel: channel.to_owned(),
+                    info: says(token, "chan_info").unwrap_or_default().into(),
+                    data: says(token, "data").unwrap_or_default().into(),
+                    ..ServerSubscription::default()
+                })
+                .collect(),
+        }),
         _ => Err(TokenError::Invalid),
     }
+}
+
+fn subscription_claims(token: &str) -> Result<SubscriptionClaims, TokenError> {
+    match token {
+        "old" => Err(TokenError::Expired),
+        "lapsed" => Err(TokenError::Lapsed),
+        _ if token.starts_with("user=") => Ok(SubscriptionClaims {
+            user: says(token, "user").unwrap_or_default().to_owned(),
+            channel: says(token, "channel").unwrap_or_default().to_owned(),
+            client: says(token, "client").unwrap_or_default().to_owned(),
+            ttl_s: says(token, "ttl").map(|ttl| ttl.parse().unwrap()),
+            info: says(token, "info").unwrap_or_default().into(),
+            data: says(token, "data").unwrap_or_default().into(),
+            ..SubscriptionClaims::default()
+        }),
+        _ => Err(TokenError::Invalid),
+    }
+}
+
+/// What a token of the form `key=value;key=value` says.
+fn says<'a>(token: &'a str, key: &str) -> Option<&'a str> {
+    let mut pairs = token.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.find_map(|(name, value)| (name == key).then_some(value))
 }
 
 impl World {
@@ -237,7 +280,7 @@ impl World {
         let rule = Rule {
             history_size: setup.history_size,
             history_ttl_ms: 86_400_000,
-            compress_from: None,
+            compress_from: setup.compress_from,
         };
         let journal = JournalCore::open(
             MemoryStore::default(),
@@ -259,7 +302,7 @@ impl World {
         let (recorder, _) = histogram::recorder();
         let verify = Verify {
             connection: Box::new(connection_claims),
-            ..Verify::nothing()
+            subscription: Box::new(subscription_claims),
         };
         let mut neighbours = mailbox::circle(setup.cores);
         let mailbox = neighbours.remove(0);
@@ -638,6 +681,14 @@ impl World {
             }
         }
         unreachable!()
+    }
+
+    /// Upgrades and connects with `token`; the reply.
+    pub fn connect_with(&mut self, token: &str) -> (usize, String) {
+        let player = self.upgrade();
+        let command = format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#);
+        let reply = self.ask(player, &command);
+        (player, reply)
     }
 
     /// Offsets of the publications in a player's inbox, which is emptied.

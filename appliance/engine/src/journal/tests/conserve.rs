@@ -116,8 +116,11 @@ fn check(mut rig: Rig, sent: &[(usize, u8)], got: &[Vec<Got>; 3]) -> Result<(), 
             .map(|(_, o)| *o)
             .max()
             .unwrap_or(0);
-        let (recovered, stored, page) = rig.recover(&name(hunt), "", 0);
+        let (recovered, stored, _) = rig.recover(&name(hunt), "", 0);
         prop_assert_eq!((recovered, stored), (true, top));
+        let Got::History { page, .. } = rig.history_of(&name(hunt), -1, None, false) else {
+            unreachable!()
+        };
         prop_assert_eq!(offsets(&page), (1..=top).collect::<Vec<_>>());
         let list: Vec<serde_json::Value> = serde_json::from_str(&format!("[{page}]")).unwrap();
         for (offset, publication) in (1..).zip(&list) {

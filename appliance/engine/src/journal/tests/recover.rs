@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::hunt::publication::{ClientInfo, append_tag};
-use crate::ring::broadcast::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
+use crate::ring::broadcast::{
+    PAGE_BYTES_MAX, PAGE_EVENTS_MAX, RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX,
+};
 
 fn rig_with_events(count: u64, history_size: u32) -> Rig {
     let mut rig = Rig::with(
@@ -50,8 +52,13 @@ fn recovery_case_by_case() {
 #[test]
 fn a_page_holds_so_many_events() {
     let most = PAGE_EVENTS_MAX as u64;
-    let mut rig = rig_with_events(most + 1, 1000);
-    assert!(!rig.recover("h", "", 0).0);
+    let mut rig = rig_with_events(most + 1, 2000);
+    let Got::History { page, .. } = rig.history(-1, None, false) else {
+        panic!()
+    };
+    assert_eq!(offsets(&page), (1..=most).collect::<Vec<_>>());
+    // The answer to a subscribe holds the first of what was missed, however much that is.
+    let most = RECOVERY_EVENTS_MAX as u64;
     let (recovered, _, page) = rig.recover("h", "", 1);
     assert!(recovered);
     assert_eq!(offsets(&page), (2..=most + 1).collect::<Vec<_>>());
@@ -66,12 +73,29 @@ fn a_page_holds_a_mebibyte() {
         rig.run(0);
     }
     assert!(18 * data.len() > PAGE_BYTES_MAX);
-    assert!(!rig.recover("h", "", 0).0);
-    assert!(rig.recover("h", "", 1).0);
+    assert!(2 * data.len() > RECOVERY_BYTES_MAX);
+    let (recovered, _, page) = rig.recover("h", "", 0);
+    assert!(recovered);
+    assert_eq!(offsets(&page), [1]);
     let Got::History { page, .. } = rig.history(-1, None, false) else {
         panic!()
     };
     assert_eq!(offsets(&page), (1..=17).collect::<Vec<_>>(), "cut short");
+    // Who wants fewer bytes gets fewer, but one event at least.
+    for (bytes_max, expected) in [(1, 1), (130_000, 2)] {
+        let ask = History {
+            token: 9,
+            hunt: "h",
+            limit: -1,
+            bytes_max,
+            ..History::default()
+        };
+        rig.submit(CONTROL, Submission::History(ask));
+        let Some(Got::History { page, .. }) = rig.run(CONTROL).pop() else {
+            panic!()
+        };
+        assert_eq!(offsets(&page), (1..=expected).collect::<Vec<_>>());
+    }
 }
 
 #[test]
