@@ -33,12 +33,12 @@ impl Counts {
     }
 
     /// One more.
-    pub(super) fn add(&self, hunt: HuntNumber) {
+    pub(crate) fn add(&self, hunt: HuntNumber) {
         self.set(hunt, self.get(hunt).saturating_add(1));
     }
 
     /// One fewer.
-    pub(super) fn remove(&self, hunt: HuntNumber) {
+    pub(crate) fn remove(&self, hunt: HuntNumber) {
         self.set(hunt, self.get(hunt).saturating_sub(1));
     }
 
