@@ -8,9 +8,9 @@ mod backend;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use engine::hunt::publication::ClientInfo;
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
-use engine::hunt::publication::ClientInfo;
 use engine::protobuf::append_delimited;
 use engine::ring::broadcast::{HistoryPage, PresencePage, Record, Refusal};
 use engine::ring::bytes::{Writer, ring};
@@ -263,7 +263,11 @@ fn presence_comes_together_from_its_pages() {
             panic!("{submission:?}");
         };
         assert_eq!(hunt, "seen:h");
-        let (last, users) = if want == Want::Everybody { (2, 3) } else { (0, 4) };
+        let (last, users) = if want == Want::Everybody {
+            (2, 3)
+        } else {
+            (0, 4)
+        };
         for page in 0..=last {
             let mut entries = Vec::new();
             if want == Want::Everybody {

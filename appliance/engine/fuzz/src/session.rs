@@ -217,7 +217,8 @@ impl Core {
                     num_users: 1,
                     more: false,
                 }),
-                Submission::Enter(_) | Submission::Leave { .. } => continue,
+                // Not answered, or not asked by players.
+                _ => continue,
             };
             self.with(|sessions, road| sessions.on_record(road, &record));
         }

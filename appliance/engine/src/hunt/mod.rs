@@ -10,6 +10,7 @@
 //! flight may still name its bytes.
 
 pub mod attendance;
+pub mod counts;
 pub mod encode;
 pub mod fanout;
 pub mod log;
@@ -21,6 +22,7 @@ pub use subscribers::{Subscription, Subscriptions};
 use std::collections::{HashMap, VecDeque};
 
 use crate::hunt::attendance::Attendance;
+use crate::hunt::counts::Counts;
 use crate::hunt::encode::{Address, Encoder, Variant};
 use crate::hunt::fanout::Walks;
 use crate::hunt::log::Logs;
@@ -86,6 +88,7 @@ pub struct Hunts {
     pub subscriptions: Subscriptions,
     /// Who of them is known to be present.
     pub attendance: Attendance,
+    counts: Counts,
     /// Walks that are due, one a stream.
     pub walks: Walks,
     encoder: Encoder,
@@ -110,6 +113,7 @@ impl Hunts {
             logs,
             subscriptions: Subscriptions::new(subscriptions_max),
             attendance: Attendance::new(subscriptions_max),
+            counts: Counts::default(),
             walks: Walks::new(streams_max as usize),
             encoder: Encoder::new(FRAME_BYTES),
             hunts: (0..hunts_max).map(hunt).collect(),
@@ -119,6 +123,11 @@ impl Hunts {
             free: (0..hunts_max).collect(),
             free_streams: (0..streams_max).collect(),
         }
+    }
+
+    /// Counts subscribers in `counts` from now on: nobody has subscribed yet.
+    pub fn count_in(&mut self, counts: Counts) {
+        self.counts = counts;
     }
 
     /// Memory for subscriptions: which part, and bytes.

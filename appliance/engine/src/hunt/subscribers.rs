@@ -136,6 +136,7 @@ impl Hunts {
         let place = subscribers.partition_point(before);
         subscribers.insert(place, index);
         self.walks.on_insert(stream, place);
+        self.counts.add(self.hunts[slot as usize].number);
         true
     }
 
@@ -192,6 +193,7 @@ impl Hunts {
             hunt: self.hunts[self.hunt_of(record.stream) as usize].number,
             conn: record.conn,
         };
+        self.counts.remove(departure.hunt);
         self.attendance.leave(index, departure);
         let Hunts {
             subscriptions,

@@ -3,6 +3,7 @@
 //! A step whose ring is full waits, and with it every later one: that is what keeps the order of all
 //! rings the journal's order. Its encoded record is kept, so waiting costs a comparison a turn.
 
+use crate::hunt::counts::Counts;
 use crate::journal::draft::{Draft, Step, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::pages::Pages;
@@ -12,15 +13,23 @@ use crate::journal::store::{Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{
-    Event, HistoryPage, HuntNumber, Moved, Movement, PresencePage, Published, RECORD_BYTES_MAX,
-    Record, Refusal, Subscribed,
+    ChannelsPage, Event, HistoryPage, HuntNumber, Moved, Movement, PresencePage, Published,
+    RECORD_BYTES_MAX, Record, Refusal, Subscribed,
 };
 use crate::ring::bytes::Full;
-use crate::ring::submit::Want;
+use crate::ring::submit::{HUNT_NAME_BYTES_MAX, Want};
 use crate::units::Micros;
 
 /// Longest encoded `Published`: three numbers and an epoch.
 const ANSWER_BYTES_MAX: usize = 64;
+
+/// Hunts looked at for one page of channels: what events may have to wait behind, some 50 microseconds.
+const HUNTS_LOOKED_AT: u32 = 2_048;
+
+// A page of them fits a record, whatever they are called.
+const _: () = assert!(
+    HUNTS_LOOKED_AT as usize * (HUNT_NAME_BYTES_MAX + 8) <= crate::ring::broadcast::PAGE_BYTES_MAX
+);
 
 /// Where the delivery of a draft is.
 #[derive(Debug)]
@@ -33,7 +42,7 @@ pub(super) struct Delivery {
     answer: [u8; ANSWER_BYTES_MAX],
     answer_len: usize,
     pages: Pages,
-    /// A page of those present.
+    /// A page of those present, or of hunts.
     present: Vec<u8>,
     /// The step has one more page: of those behind so many.
     listed: Option<usize>,
@@ -44,6 +53,7 @@ pub(super) struct Delivery {
 pub(super) struct Road<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) hunts: &'a mut Hunts,
+    pub(super) subscribers: &'a [Counts],
     pub(super) sinks: &'a mut Sinks,
     pub(super) presence: &'a mut Presence,
     pub(super) counters: &'a Counters,
@@ -104,7 +114,7 @@ impl Delivery {
     fn place<S>(&self, step: &Step, road: &mut Road<'_, S>) -> Result<(), Full> {
         let record = &self.record[..self.record_len];
         match step.what {
-            What::Event { .. } => {
+            What::Event { .. } | What::Tell(_) => {
                 road.sinks
                     .event(record, step.source, &self.answer[..self.answer_len])
             }
@@ -163,6 +173,15 @@ impl Delivery {
             }
             &What::Presence { hunt, want } => self.presence(step, hunt, want, road),
             What::Enter { .. } | What::Leave { .. } => self.movement(step, draft, road),
+            What::Tell(record) => {
+                let record = &draft.infos[record.clone()];
+                self.record[..record.len()].copy_from_slice(record);
+                self.record_len = record.len();
+                let token = step.token;
+                self.answer_len = emit(&Record::Done { token }, &mut self.answer);
+            }
+            What::RemoveHistory => self.set(&Record::Done { token: step.token }),
+            What::Channels { from } => self.channels(step.token, *from, road),
             What::Refused(refusal) => self.refuse(step.token, *refusal, road.counters),
         }
     }
@@ -244,6 +263,31 @@ impl Delivery {
             more: self.listed.is_some(),
         };
         self.record_len = emit(&Record::Presence(answer), &mut self.record);
+    }
+
+    /// Looks at a bounded number of hunts for subscribers.
+    fn channels<S>(&mut self, token: u64, from: HuntNumber, road: &mut Road<'_, S>) {
+        self.present.clear();
+        let count = HuntNumber::try_from(road.hunts.count()).unwrap_or(HuntNumber::MAX);
+        let end = count.min(from.saturating_add(HUNTS_LOOKED_AT));
+        for number in from..end {
+            let here = |table: &Counts| table.get(number);
+            let subscribers = road
+                .subscribers
+                .iter()
+                .map(here)
+                .fold(0, u32::saturating_add);
+            if subscribers > 0 {
+                let name = &road.hunts.get(number).name;
+                ChannelsPage::append(&mut self.present, name, subscribers);
+            }
+        }
+        let answer = ChannelsPage {
+            token,
+            entries: &self.present,
+            next: (end < count).then_some(end),
+        };
+        self.record_len = emit(&Record::Channels(answer), &mut self.record);
     }
 
     /// Answers a step that may have to read the store.

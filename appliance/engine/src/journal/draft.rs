@@ -13,10 +13,10 @@ use crate::journal::pages::Query;
 use crate::journal::record::{EventRecord, emit};
 use crate::journal::retain::Retention;
 use crate::journal::store::Batch;
-use crate::ring::broadcast::{HuntNumber, Refusal};
+use crate::ring::broadcast::{HuntNumber, Record, Refusal};
 use crate::ring::submit::{
     EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Presence, Publish, Submission,
-    Subscribe, Want,
+    Subscribe, Tell, Want,
 };
 use crate::units::Micros;
 use crate::ws::deflate::Deflater;
@@ -74,6 +74,12 @@ pub(super) enum What {
         part: Part,
         info: Range<usize>,
     },
+    /// To be passed on to every data core; the record lies in [`Draft::infos`].
+    Tell(Range<usize>),
+    /// A history was dropped; none when there was none.
+    RemoveHistory,
+    /// Hunts that have subscribers, from a number on.
+    Channels { from: HuntNumber },
     /// Somebody went.
     Leave { hunt: HuntNumber, conn: u64 },
     /// A refusal.
@@ -98,11 +104,13 @@ pub(super) struct Draft {
     pub(super) steps: Vec<Step>,
     pub(super) publications: Vec<u8>,
     pub(super) deflated: Vec<u8>,
-    /// Client infos of those who came.
+    /// Client infos of those who came, and records that are passed on.
     pub(super) infos: Vec<u8>,
     pub(super) batch: Batch,
     /// Hunts with an event in the batch.
     pub(super) touched: Vec<HuntNumber>,
+    /// Hunts whose history the batch drops, with what was their oldest event and its time.
+    pub(super) removed: Vec<(HuntNumber, u64, Option<u64>)>,
     /// Keys remembered for events of the batch.
     pub(super) keys: usize,
     /// Keys forgotten to make room.
@@ -119,6 +127,7 @@ impl Draft {
         self.infos.clear();
         self.batch.clear();
         self.touched.clear();
+        self.removed.clear();
         (self.keys, self.keys_forgotten, self.reads) = (0, 0, 0);
     }
 
@@ -143,6 +152,12 @@ impl Draft {
             Submission::Presence(ask) => (ask.token, Ok(self.presence(ask, order))),
             Submission::Enter(enter) => (0, Ok(self.enter(enter))),
             &Submission::Leave { hunt, conn } => (0, Ok(What::Leave { hunt, conn })),
+            Submission::Tell(tell) => (tell.token, Ok(self.tell(tell))),
+            &Submission::RemoveHistory { token, hunt } => (token, self.remove_history(hunt, order)),
+            &Submission::Channels { token, from } => {
+                self.reads += 1;
+                (token, Ok(What::Channels { from }))
+            }
         };
         let what = what.unwrap_or_else(What::Refused);
         self.steps.push(Step {
@@ -215,10 +230,41 @@ impl Draft {
     /// Gives an event of the hunt its offset.
     fn advance(&mut self, number: HuntNumber, order: &mut Order<'_>) -> u64 {
         let offset = order.hunts.advance(number);
+        self.touch(number, order);
+        offset
+    }
+
+    /// The hunt's row goes into the batch.
+    fn touch(&mut self, number: HuntNumber, order: &mut Order<'_>) {
         if !std::mem::replace(&mut order.hunts.get_mut(number).dirty, true) {
             self.touched.push(number);
         }
-        offset
+    }
+
+    fn tell(&mut self, tell: &Tell<'_>) -> What {
+        let start = self.infos.len();
+        emit(&Record::Tell(*tell), &mut self.infos);
+        What::Tell(start..self.infos.len())
+    }
+
+    /// Drops all that is kept up to here. A later event of the same batch stays, an earlier one goes.
+    fn remove_history(&mut self, name: &str, order: &mut Order<'_>) -> Result<What, Refusal> {
+        let Some(number) = order.hunts.find(name) else {
+            return Ok(What::RemoveHistory);
+        };
+        if !order.healthy {
+            return Err(Refusal::Unavailable);
+        }
+        let hunt = order.hunts.get_mut(number);
+        if let Some(key) = hunt.key
+            && hunt.first <= hunt.top
+        {
+            self.batch.trim(key, hunt.first..hunt.top + 1);
+            self.removed.push((number, hunt.first, hunt.first_wall_ms));
+            (hunt.first, hunt.first_wall_ms) = (hunt.top + 1, None);
+            self.touch(number, order);
+        }
+        Ok(What::RemoveHistory)
     }
 
     /// Puts an event that has its offset into the batch, if its hunt keeps any.

@@ -35,6 +35,7 @@ mod tests;
 pub use record::FORMAT_VERSION;
 pub use retain::{Retention, Rule};
 
+use crate::hunt::counts::Counts;
 use crate::journal::deliver::{Delivery, Road};
 use crate::journal::draft::{Draft, Order, What};
 use crate::journal::hunts::Hunts;
@@ -111,6 +112,8 @@ pub struct JournalCore<S: Store> {
     sinks: Sinks,
     counters: Counters,
     hunts: Hunts,
+    /// Subscribers of every hunt, one table a data core.
+    subscribers: Vec<Counts>,
     keys: Keys,
     draft: Draft,
     deflater: Deflater,
@@ -161,6 +164,7 @@ impl<S: Store> JournalCore<S> {
             sinks: Sinks::new(sinks, data_cores),
             counters,
             hunts,
+            subscribers: Vec::new(),
             keys: Keys::new(KEYS_MAX),
             draft: Draft::default(),
             deflater: Deflater::new(SHARED_WINDOW_BITS),
@@ -172,6 +176,15 @@ impl<S: Store> JournalCore<S> {
             gauges_at: Micros(0),
             recall: true,
         })
+    }
+
+    /// Tables for [`Self::turn`] to look up subscribers in: one for each data core, which fills it
+    /// ([`crate::hunt::Hunts::count_in`]), with room for every hunt there may be.
+    pub fn count_subscribers(&mut self) -> Vec<Counts> {
+        let hunts = (self.config.hunts_max as usize).max(self.hunts.count());
+        let tables = (0..self.sinks.data_cores()).map(|_| Counts::new(hunts));
+        self.subscribers = tables.collect();
+        self.subscribers.clone()
     }
 
     /// One round: submissions, one commit, answers and events, a little removal.
@@ -280,9 +293,14 @@ impl<S: Store> JournalCore<S> {
                 .leftovers
                 .push((number, self.hunts.get(number).top + 1..top + 1));
         }
+        // The oldest one of a hunt is what the batch found.
+        for &(number, first, first_wall_ms) in self.draft.removed.iter().rev() {
+            let hunt = self.hunts.get_mut(number);
+            (hunt.first, hunt.first_wall_ms) = (first, first_wall_ms);
+        }
         self.keys.roll_back(self.draft.keys);
         for step in &mut self.draft.steps {
-            if matches!(step.what, What::Event { .. }) {
+            if matches!(step.what, What::Event { .. } | What::RemoveHistory) {
                 step.what = What::Refused(Refusal::Unavailable);
             }
         }
@@ -292,6 +310,7 @@ impl<S: Store> JournalCore<S> {
         let JournalCore {
             store,
             hunts,
+            subscribers,
             sinks,
             presence,
             counters,
@@ -300,6 +319,7 @@ impl<S: Store> JournalCore<S> {
         let mut road = Road {
             store,
             hunts,
+            subscribers,
             sinks,
             presence,
             counters,

@@ -40,6 +40,11 @@ impl Sinks {
         }
     }
 
+    /// Rings that get events.
+    pub(super) fn data_cores(&self) -> usize {
+        self.data_cores
+    }
+
     /// Places an answer in the ring of `sink`.
     pub(super) fn answer(&mut self, sink: usize, record: &[u8]) -> Result<(), Full> {
         let Some(writer) = self.writers.get_mut(sink) else {

@@ -1,5 +1,6 @@
 //! The journal between its rings, over the memory store.
 
+mod backend;
 mod conserve;
 mod fail;
 mod order;
@@ -56,6 +57,15 @@ enum Got {
         hunt: u32,
         movement: Movement,
         client: String,
+    },
+    Told {
+        token: u64,
+        user: String,
+    },
+    Done(u64),
+    Channels {
+        hunts: Vec<(String, u32)>,
+        next: Option<u32>,
     },
     Refused {
         token: u64,
@@ -290,6 +300,15 @@ fn owned(bytes: &[u8]) -> Got {
             hunt: m.hunt,
             movement: m.movement,
             client: client(m.who),
+        },
+        Record::Tell(tell) => Got::Told {
+            token: tell.token,
+            user: tell.user.to_owned(),
+        },
+        Record::Done { token } => Got::Done(token),
+        Record::Channels(page) => Got::Channels {
+            hunts: page.hunts().map(|(name, n)| (name.to_owned(), n)).collect(),
+            next: page.next,
         },
         Record::Refused { token, refusal } => Got::Refused { token, refusal },
     }

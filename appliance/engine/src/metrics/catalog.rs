@@ -144,6 +144,8 @@ catalog! {
     SessionRecoveryPages "session_recovery_pages" Counter "Pages of missed events sent behind a subscribe reply that could not hold them all";
     SessionRecoveryPutOff "session_recovery_put_off" Counter "Times such a page had to wait for room in the private chunk pool or for the journal";
     SessionSubscriptionsExpired "session_subscriptions_expired" Counter "Subscriptions ended because their token expired and was not refreshed";
+    SessionTold "session_told" Counter "Connections that a backend subscribed, unsubscribed, disconnected or refreshed";
+    SessionToldInVain "session_told_in_vain" Counter "Subscriptions a backend wanted that could not be made: no room, or too many of that player";
     SessionChunksFull "session_chunks_full" Counter "Connections closed because the private chunk pool was empty";
 
     // ring

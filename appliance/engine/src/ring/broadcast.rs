@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protobuf;
+use crate::ring::submit::Tell;
+
 /// Events one history page carries at most (Centrifugo's `history_max_publication_limit`, there 300).
 pub const PAGE_EVENTS_MAX: usize = 1000;
 
@@ -48,6 +51,17 @@ pub enum Record<'a> {
     /// Somebody came or went; for every data core.
     #[serde(borrow)]
     Movement(Moved<'a>),
+    /// Something is done to a user's connections; for every data core.
+    #[serde(borrow)]
+    Tell(Tell<'a>),
+    /// Answer to what needs no other: it is done.
+    Done {
+        /// Token of the submission.
+        token: u64,
+    },
+    /// Answer to a channels request.
+    #[serde(borrow)]
+    Channels(ChannelsPage<'a>),
     /// The submission with this token failed.
     Refused {
         /// Token of the submission.
@@ -168,4 +182,36 @@ pub enum Movement {
     Join,
     /// Left.
     Leave,
+}
+
+/// See [`Record::Channels`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelsPage<'a> {
+    /// Token of the submission.
+    pub token: u64,
+    /// For each hunt its subscribers on all data cores (four bytes, little-endian) and its name, behind
+    /// the length of both ([`crate::protobuf::append_delimited`]).
+    #[serde(with = "serde_bytes")]
+    pub entries: &'a [u8],
+    /// Where to go on; none when that was all.
+    pub next: Option<HuntNumber>,
+}
+
+impl<'a> ChannelsPage<'a> {
+    /// The hunts of the page with their subscribers.
+    pub fn hunts(&self) -> impl Iterator<Item = (&'a str, u32)> {
+        protobuf::delimited(self.entries).filter_map(|entry| {
+            let (count, name) = entry.split_first_chunk()?;
+            let name = std::str::from_utf8(name).ok()?;
+            Some((name, u32::from_le_bytes(*count)))
+        })
+    }
+
+    /// Adds a hunt to a page under construction.
+    pub fn append(entries: &mut Vec<u8>, name: &str, subscribers: u32) {
+        protobuf::append_filled(entries, |entry| {
+            entry.extend_from_slice(&subscribers.to_le_bytes());
+            entry.extend_from_slice(name.as_bytes());
+        });
+    }
 }

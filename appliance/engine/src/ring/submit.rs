@@ -55,6 +55,25 @@ pub enum Submission<'a> {
         /// See [`Enter::conn`].
         conn: u64,
     },
+    /// Do something to a user's connections, wherever they are; relayed to every data core, and answered
+    /// by `Done` behind that. It reaches the connections that are there at its place in the order.
+    #[serde(borrow)]
+    Tell(Tell<'a>),
+    /// Drop a hunt's history; position and epoch stay. Answered by `Done` when it is as durable as an
+    /// event would be.
+    RemoveHistory {
+        /// The asker's own number for this request.
+        token: u64,
+        /// Name of the hunt; it is not created.
+        hunt: &'a str,
+    },
+    /// Hunts that have subscribers, some at a time; answered by `Channels`.
+    Channels {
+        /// The asker's own number for this request.
+        token: u64,
+        /// Where to go on: 0, then what the last answer said.
+        from: HuntNumber,
+    },
 }
 
 /// See [`Submission::Publish`].
@@ -167,4 +186,86 @@ impl Part {
     pub fn is_none(self) -> bool {
         self == Part::default()
     }
+}
+
+/// See [`Submission::Tell`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tell<'a> {
+    /// The asker's own number for this request.
+    pub token: u64,
+    /// Whose connections; never empty, so never the anonymous.
+    pub user: &'a str,
+    /// Only the connection with this client id, unless empty.
+    pub client: &'a str,
+    /// Only the connection with this session id, unless empty.
+    pub session: &'a str,
+    /// What.
+    #[serde(borrow)]
+    pub what: Told<'a>,
+}
+
+/// What is done to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told<'a> {
+    /// It is subscribed by us; one that is subscribed already is left as it is.
+    #[serde(borrow)]
+    Subscribe(ByServer<'a>),
+    /// It is taken out of a hunt, whoever put it there.
+    Unsubscribe {
+        /// Name of the hunt.
+        hunt: &'a str,
+    },
+    /// It is closed.
+    Disconnect {
+        /// Code of the close frame; one that may be sent.
+        code: u16,
+        /// Its words; they fit a close frame.
+        reason: &'a str,
+        /// Client ids that are spared, each behind its length ([`crate::protobuf::append_delimited`]).
+        #[serde(with = "serde_bytes")]
+        spared: &'a [u8],
+    },
+    /// It expires at another time.
+    Refresh {
+        /// Seconds until then; none when it does not expire any more, 0 when it is over.
+        ttl_s: Option<u32>,
+        /// Compact JSON that others see about the player from now on; empty leaves it.
+        #[serde(with = "serde_bytes")]
+        info: &'a [u8],
+    },
+}
+
+/// See [`Told::Subscribe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ByServer<'a> {
+    /// Name of the hunt.
+    pub hunt: &'a str,
+    /// Compact JSON that others see about the subscription, or empty.
+    #[serde(with = "serde_bytes")]
+    pub info: &'a [u8],
+    /// Compact JSON for the player, or empty.
+    #[serde(with = "serde_bytes")]
+    pub data: &'a [u8],
+    /// Seconds until the subscription expires; none when it does not.
+    pub ttl_s: Option<u32>,
+    /// Start after this position (`epoch`, `offset`) instead of now, if all since then is kept.
+    pub since: Option<(&'a str, u64)>,
+    /// In place of the namespace's rules.
+    pub overrides: Overrides,
+}
+
+/// What an operator says of one subscription in place of the namespace's rules
+/// (`session::rules::ChannelRules`); none leaves the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Overrides {
+    /// Its player is listed among those present.
+    pub presence: Option<bool>,
+    /// Its coming and going is announced.
+    pub join_leave: Option<bool>,
+    /// It is told of others' coming and going.
+    pub force_push_join_leave: Option<bool>,
+    /// It may be recovered.
+    pub force_recovery: Option<bool>,
+    /// It has a position.
+    pub force_positioning: Option<bool>,
 }

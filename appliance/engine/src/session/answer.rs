@@ -17,6 +17,9 @@ impl Sessions {
             Record::History(answer) => answer.token,
             Record::Refused { token, .. } => *token,
             Record::Presence(answer) => answer.token,
+            Record::Tell(tell) => return self.on_tell(road, tell),
+            // For the control core alone.
+            Record::Done { .. } | Record::Channels(_) => return,
             Record::Event(_) | Record::Movement(_) => return,
         };
         let Some(pending) = self.pending.remove(ConnId::from_bits(token)) else {
@@ -28,6 +31,9 @@ impl Sessions {
             Purpose::Page(page) => return self.on_page(road, id, token, page, record),
             Purpose::ServerSide(wanted, extras) => {
                 return self.on_server_side(road, id, number, (wanted, extras), record);
+            }
+            Purpose::Later(wanted, extras) => {
+                return self.on_later(road, id, (wanted, extras), record);
             }
             purpose => purpose,
         };

@@ -95,9 +95,13 @@ impl Sessions {
             player.protocol() == Protocol::Json || INTEGER_SDKS.contains(&connect.name.as_ref());
         player.flags.set(Flags::TAKES_NUMBERS, takes_numbers);
         player.bearer = bearer(road.now, claims.user, claims.info, ttl_s);
+        self.list(id);
         if server_side.is_empty() {
             return self.finish_connect(road, id, connecting);
         }
+        let Some(player) = self.player(id) else {
+            return;
+        };
         player.phase = Phase::Connecting;
         player.bearer.get_or_insert_default().connecting = Some(Box::new(connecting));
         for subscription in server_side {
@@ -273,7 +277,7 @@ impl Sessions {
         let players = self.counters.get(Metric::SessionPlayers);
         self.counters.set(Metric::SessionPlayers, players + 1);
         let message_pings = !flags.has(Flags::FRAME_PINGS);
-        let mut text = [0; ClientId::TEXT_BYTES];
+        let (mut text, mut session) = ([0; ClientId::TEXT_BYTES], [0; ClientId::TEXT_BYTES]);
         let interval_s = self.rules.ping_interval.0 / 1_000_000;
         let result = ConnectResult {
             client: client.text(&mut text),
@@ -284,6 +288,11 @@ impl Sessions {
             ping_s: match message_pings {
                 true => u32::try_from(interval_s).unwrap_or(u32::MAX),
                 false => 0,
+            },
+            // As in Centrifugo, for those who have no commands to name themselves with.
+            session: match flags.has(Flags::UNIDIRECTIONAL) {
+                true => self.session_id(id).text(&mut session),
+                false => "",
             },
             pong: message_pings && !flags.has(Flags::UNIDIRECTIONAL),
             ..ConnectResult::default()

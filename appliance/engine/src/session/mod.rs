@@ -31,6 +31,8 @@ mod refresh;
 mod answer;
 mod recover;
 mod presence;
+mod users;
+mod tell;
 mod serve;
 mod echo;
 mod deadline;
@@ -52,6 +54,7 @@ use crate::session::player::{ClientId, Flags, Phase, Player};
 use crate::session::recover::Page;
 use crate::session::rules::{Rules, Verify};
 use crate::session::subscribe::{Extras, Wanted};
+use crate::session::users::Users;
 use crate::tcp::Tcp;
 use crate::timer::Wheel;
 use crate::units::{ConnId, Micros};
@@ -126,6 +129,8 @@ enum Purpose {
     Presence(Want),
     /// A subscription that comes with the connect command.
     ServerSide(Wanted, Box<Extras>),
+    /// A subscription that a backend makes.
+    Later(Wanted, Box<Extras>),
     /// What a player missed.
     Page(Page),
 }
@@ -155,6 +160,7 @@ pub struct Sessions {
     /// Players that have bytes for their connection and are to be served.
     touched: SlotQueue,
     wheel: Wheel,
+    users: Users,
     /// Reply under construction.
     out: Vec<u8>,
     /// The same as a WebSocket frame.
@@ -209,6 +215,7 @@ impl Sessions {
             waiting: VecDeque::new(),
             touched: SlotQueue::new(players_max),
             wheel: Wheel::new(players_max),
+            users: Users::new(players_max, [seed.rotate_left(32), seed]),
             out: Vec::with_capacity(command_bytes),
             framed: Vec::with_capacity(message_bytes),
             scratch: Vec::with_capacity(message_bytes),
@@ -224,11 +231,12 @@ impl Sessions {
     }
 
     /// Memory for players: which part, and bytes.
-    pub fn memory(&self) -> [(&'static str, usize); 3] {
+    pub fn memory(&self) -> [(&'static str, usize); 4] {
         let players = self.players.capacity() * size_of::<Option<Player>>();
         [
             ("session: player record", players),
             ("session: timers", self.wheel.bytes()),
+            ("session: index of users", self.users.bytes()),
             ("session: queue of those to serve", self.touched.bytes()),
         ]
     }
@@ -266,6 +274,12 @@ impl Sessions {
 
     fn client_id(&self, id: ConnId) -> ClientId {
         ClientId::new(self.client_key, id)
+    }
+
+    /// The id that names a connection to the server API alone.
+    fn session_id(&self, id: ConnId) -> ClientId {
+        let [one, two] = self.client_key;
+        ClientId::new([two, one], id)
     }
 
     /// A number for jitter, never for keys or names (SplitMix64).
@@ -341,6 +355,7 @@ impl Sessions {
 
     /// Ends what a player takes part in: subscriptions, presence in the player count.
     fn leave(&mut self, road: &mut Road<'_>, id: ConnId) {
+        self.unlist(id);
         let Some(player) = self.player(id) else {
             return;
         };
@@ -385,20 +400,17 @@ impl Sessions {
         if let Some(metric) = metric {
             self.counters.inc(metric);
         }
-        self.tell_disconnect(road, id, reason);
+        self.tell_disconnect(road, id, reason.code(), reason.reason());
         self.close(road, id, reason.code(), reason.reason());
     }
 
     /// Unidirectional clients may know nothing of close frames.
-    fn tell_disconnect(&mut self, road: &mut Road<'_>, id: ConnId, reason: Disconnect) {
+    fn tell_disconnect(&mut self, road: &mut Road<'_>, id: ConnId, code: u16, reason: &str) {
         let is_told = |player: &Player| {
             player.flags.has(Flags::UNIDIRECTIONAL) && player.phase != Phase::Closing
         };
         if self.peek(id).is_some_and(is_told) {
-            let body = Pushed::Disconnect {
-                code: reason.code(),
-                reason: reason.reason(),
-            };
+            let body = Pushed::Disconnect { code, reason };
             let (channel, number) = ("", 0);
             self.push(
                 road,
@@ -472,10 +484,15 @@ impl Sessions {
 
     /// Tells the player what it did not ask for.
     fn push(&mut self, road: &mut Road<'_>, id: ConnId, push: Push<'_>) {
+        self.say(road, id, &self.pushed(id, push));
+    }
+
+    /// The push as this player takes it.
+    fn pushed<'a>(&self, id: ConnId, push: Push<'a>) -> Message<'a> {
         let is_bare = |player: &Player| player.flags.has(Flags::UNIDIRECTIONAL);
         match self.peek(id).is_some_and(is_bare) {
-            true => self.say(road, id, &Message::BarePush(push)),
-            false => self.say(road, id, &Message::Push(push)),
+            true => Message::BarePush(push),
+            false => Message::Push(push),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::memory::slab::NONE;
 use crate::session::codec::Protocol;
 use crate::session::connect::Connecting;
 use crate::session::terms::Terms;
+use crate::session::users::Peers;
 use crate::units::{ConnId, Micros, Moment};
 use crate::ws::deflate::Agreed;
 use crate::ws::message::Decoder;
@@ -99,6 +100,8 @@ pub struct Bearer {
     pub info: Box<[u8]>,
     /// When the connection expires; `NEVER` without expiry.
     pub expires: Micros,
+    /// Its user's other connections, while it is listed.
+    pub peers: Option<Peers>,
     /// Of its subscriptions that have any.
     pub terms: Vec<Terms>,
     /// Where the next page of what it missed is.
@@ -126,6 +129,7 @@ impl Default for Bearer {
             user: Box::default(),
             info: Box::default(),
             expires: Micros::NEVER,
+            peers: None,
             terms: Vec::new(),
             paging: Paging::Idle,
             connecting: None,

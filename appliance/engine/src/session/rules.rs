@@ -2,6 +2,8 @@
 //! check that sessions are handed. What follows from rules and tokens together is
 //! [`super::permission`]'s business.
 
+pub use crate::ring::submit::Overrides;
+
 use crate::ring::submit;
 use crate::units::Micros;
 
@@ -51,21 +53,6 @@ pub struct ChannelRules {
     pub allow_presence_for_anonymous: bool,
     /// Events are compressed for players that negotiated it.
     pub compression: bool,
-}
-
-/// What a token says of one subscription in place of the namespace's rules; none leaves the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Overrides {
-    /// See [`ChannelRules::presence`].
-    pub presence: Option<bool>,
-    /// See [`ChannelRules::join_leave`].
-    pub join_leave: Option<bool>,
-    /// See [`ChannelRules::force_push_join_leave`].
-    pub force_push_join_leave: Option<bool>,
-    /// See [`ChannelRules::force_recovery`].
-    pub force_recovery: Option<bool>,
-    /// See [`ChannelRules::force_positioning`].
-    pub force_positioning: Option<bool>,
 }
 
 /// A connection token that verified.

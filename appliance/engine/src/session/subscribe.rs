@@ -353,14 +353,24 @@ impl Sessions {
                 },
             );
         }
+        self.unsubscribe_because(road, id, slot, why);
+    }
+
+    /// Ends the subscription to the hunt in `slot`, whoever made it, and tells the player.
+    pub(super) fn unsubscribe_because(
+        &mut self,
+        road: &mut Road<'_>,
+        id: ConnId,
+        slot: u32,
+        why: Unsubscribe,
+    ) {
         // The name goes with the last subscriber.
-        let protocol = self.protocol(id);
         let push = Push {
             channel: &road.hunts.hunt(slot).name,
             id: 0,
             body: Pushed::Unsubscribe(why),
         };
-        self.compose_in(protocol, &Message::Push(push));
+        self.compose(id, &self.pushed(id, push));
         if self.quit(road, id, slot) {
             self.queue_framed(road, id);
         }

@@ -30,7 +30,7 @@ use engine::port::memory::MemoryPort;
 use engine::protobuf::delimited;
 use engine::ring::broadcast::{Movement, RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
-use engine::ring::submit::{Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Want};
+use engine::ring::submit::{Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Tell, Told, Want};
 use engine::session::rules::{
     ChannelRules, Claims, Rules, ServerSubscription, SubscriptionClaims, TokenError, Verify,
 };
@@ -282,7 +282,7 @@ impl World {
             history_ttl_ms: 86_400_000,
             compress_from: setup.compress_from,
         };
-        let journal = JournalCore::open(
+        let mut journal = JournalCore::open(
             MemoryStore::default(),
             journal::Config {
                 durability: Durability::Fsync,
@@ -307,6 +307,8 @@ impl World {
         let mut neighbours = mailbox::circle(setup.cores);
         let mailbox = neighbours.remove(0);
         let log = Box::leak(vec![0; setup.log_bytes].into_boxed_slice());
+        let mut hunts = Hunts::new(Logs::new(log, 16, 400_000), 16, 16, setup.subscriptions_max);
+        hunts.count_in(journal.count_subscribers().remove(0));
         let core = DataCore::new(Parts {
             port: MemoryPort::new(4096),
             tcp: Tcp::new(
@@ -328,7 +330,7 @@ impl World {
                 recorder,
                 3,
             ),
-            hunts: Hunts::new(Logs::new(log, 16, 400_000), 16, 16, setup.subscriptions_max),
+            hunts,
             submit: Submit::new(submit_in),
             broadcast: broadcast_out,
             mailbox,
@@ -647,7 +649,8 @@ impl World {
         self.submit.push(record).unwrap();
         while let Some(answer) = self.answers.pop() {
             let answer = postcard::from_bytes::<Record<'_>>(answer).unwrap();
-            assert!(matches!(answer, Record::Published(_)), "{answer:?}");
+            let wanted = matches!(answer, Record::Published(_) | Record::Done { .. });
+            assert!(wanted, "{answer:?}");
         }
     }
 
@@ -689,6 +692,47 @@ impl World {
         let command = format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#);
         let reply = self.ask(player, &command);
         (player, reply)
+    }
+
+    /// Does something to a user's connections, as a backend does it.
+    #[allow(dead_code, reason = "not every file of tests has a backend")]
+    pub fn tell(&mut self, user: &str, what: Told<'_>) {
+        self.tell_one(user, "", "", what);
+    }
+
+    #[allow(dead_code, reason = "not every file of tests has a backend")]
+    pub fn tell_one(&mut self, user: &str, client: &str, session: &str, what: Told<'_>) {
+        let tell = Submission::Tell(Tell {
+            token: 1,
+            user,
+            client,
+            session,
+            what,
+        });
+        self.ask_journal(&tell);
+    }
+
+    fn ask_journal(&mut self, submission: &Submission<'_>) {
+        let mut scratch = vec![0; SUBMISSION_BYTES_MAX];
+        let record = postcard::to_slice(submission, &mut scratch).unwrap();
+        self.submit.push(record).unwrap();
+    }
+
+    /// The hunts that are listened to, with their subscribers.
+    #[allow(dead_code, reason = "not every file of tests has a backend")]
+    pub fn channels(&mut self) -> Vec<(String, u32)> {
+        let ask = Submission::Channels { token: 2, from: 0 };
+        self.ask_journal(&ask);
+        self.run(2);
+        let mut hunts = Vec::new();
+        while let Some(answer) = self.answers.pop() {
+            if let Record::Channels(page) = postcard::from_bytes(answer).unwrap() {
+                assert_eq!((page.token, page.next), (2, None));
+                hunts.extend(page.hunts().map(|(name, count)| (name.to_owned(), count)));
+            }
+        }
+        hunts.sort();
+        hunts
     }
 
     /// Offsets of the publications in a player's inbox, which is emptied.
