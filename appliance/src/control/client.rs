@@ -327,7 +327,7 @@ fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
             (page.token, Answer::Present(present))
         }
         Record::Refused { token, refusal } => (*token, Answer::Refused(error_of(*refusal))),
-        Record::Event(_) | Record::Subscribed(_) | Record::Movement(_) => return None,
+        _ => return None,
     })
 }
 
