@@ -130,7 +130,7 @@ pub fn start(config: &Config) -> Result<Appliance> {
     )
     .context("journal.path: cannot read the journal")?;
 
-    let (submit, answers) = submits
+    let own_rings = submits
         .pop()
         .zip(broadcasts.pop())
         .context("control has rings")?;
@@ -157,7 +157,7 @@ pub fn start(config: &Config) -> Result<Appliance> {
         data_cores.push(data_core(config, &plan, &secrets, share)?);
     }
     let control = control_parts(
-        &plan, &cores, &steering, listener, key_file, submit, answers, collectors,
+        &plan, &cores, &steering, listener, key_file, own_rings, collectors,
     )?;
     spawn(config, &plan, cores, steering, data_cores, journal, control)
 }
@@ -235,8 +235,7 @@ fn control_parts(
     steering: &Steering,
     listener: TcpListener,
     key_file: Option<KeyFile>,
-    submit: Writer,
-    answers: Reader,
+    (submit, answers): (Writer, Reader),
     collectors: Vec<Collector>,
 ) -> Result<control::Parts> {
     let count = plan.data.len();
