@@ -188,3 +188,26 @@ fn who_leaves_in_the_middle_of_it_is_told_no_more() {
     world.hang_up(player);
     assert_nothing_is_held(&mut world);
 }
+
+/// As long as the pool has room, and longer than what a player may be behind.
+#[test]
+fn a_long_page_of_history_makes_nobody_slow() {
+    let history = r#"{"id":4,"history":{"channel":"h","limit":-1}}"#;
+    for (chunks, expected) in [(600, 300), (400, 0)] {
+        let mut setup = Setup {
+            chunks,
+            ..Setup::default()
+        };
+        setup.rules.default.allow_history_for_client = true;
+        setup.rules.default.allow_history_for_anonymous = true;
+        let mut world = World::with(setup);
+        publish(&mut world, "h", 300, 1_000);
+        let player = world.connect();
+        let reply = world.ask(player, history);
+        let reply: Value = serde_json::from_str(&reply).unwrap();
+        let page = reply["history"]["publications"].as_array();
+        assert_eq!(page.map_or(0, Vec::len), expected);
+        assert_eq!(reply["error"]["code"] == json!(111), expected == 0);
+        assert_eq!(world.count(Metric::SessionSlow), 0);
+    }
+}

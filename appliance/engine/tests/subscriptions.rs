@@ -461,6 +461,7 @@ fn the_same_in_protocol_buffers() {
     world.run(5);
     let connect = ConnectRequest {
         token: "user=ann;subs=a,b".to_owned(),
+        name: "swift".to_owned(),
         ..ConnectRequest::default()
     };
     let command = Command {

@@ -3,7 +3,7 @@
 use crate::hunt::publication::ClientInfo;
 use crate::ring::broadcast::HistoryPage;
 use crate::ring::submit::{self, EVENT_BYTES_MAX, Submission};
-use crate::session::codec::{self, History, NotJson, Publish, Reply};
+use crate::session::codec::{self, History, Message, NotJson, Publish, Reply};
 use crate::session::codes::{Disconnect, Error};
 use crate::session::permission;
 use crate::session::player::ClientId;
@@ -130,14 +130,19 @@ impl Sessions {
         number: u32,
         page: &HistoryPage<'_>,
     ) {
-        if !self.has_room_for(page.publications.len()) {
-            return self.refuse(road, id, number, Error::TooManyRequests);
-        }
         let reply = Reply::History {
             publications: page.publications,
             epoch: page.epoch,
             offset: page.top,
         };
-        self.reply(road, id, number, reply);
+        self.compose(id, &Message::Reply(number, reply));
+        let bytes = self.framed.len();
+        if !self.has_room_for(bytes) {
+            return self.refuse(road, id, number, Error::TooManyRequests);
+        }
+        if let Some(player) = self.player(id) {
+            player.expect(bytes);
+        }
+        self.queue_framed(road, id);
     }
 }
