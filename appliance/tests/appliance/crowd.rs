@@ -21,9 +21,14 @@ pub const EVERYWHERE: &str = "listen = \"0.0.0.0:9000\"";
 
 /// Runs a swarm with `--check` in `namespace`.
 pub fn swarm(namespace: &str, admin: &str, arguments: &str) -> JoinHandle<Crowd> {
+    swarm_in("hunt", namespace, admin, arguments)
+}
+
+/// The same, in hunts whose names begin with `hunts`.
+pub fn swarm_in(hunts: &str, namespace: &str, admin: &str, arguments: &str) -> JoinHandle<Crowd> {
     let line = format!(
         "swarm --game {LISTEN} --admin {admin} --api-key {API_KEY} --quiet --check --bytes 200 \
-         --hunt-prefix hunt --spike-ms 0 --publishers 4 {arguments}"
+         --hunt-prefix {hunts} --spike-ms 0 --publishers 4 {arguments}"
     );
     let options = bench::swarm::Options::parse_from(line.split_whitespace());
     let namespace = namespace.to_owned();

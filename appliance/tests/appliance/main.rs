@@ -29,4 +29,5 @@ mod first_light;
 mod hostile;
 mod kill9;
 mod lossy;
+mod presence;
 mod sdk;

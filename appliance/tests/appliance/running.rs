@@ -34,6 +34,8 @@ pub struct Settings {
     pub channel: &'static str,
     /// `game.private_chunks`.
     pub private_chunks: u32,
+    /// `game.players_max`.
+    pub players_max: u32,
     /// Lines of `[game]`.
     pub game: &'static str,
     /// More tables.
@@ -46,6 +48,7 @@ pub const SETTINGS: Settings = Settings {
     client: "anonymous = true",
     channel: "history_size = 1000000",
     private_chunks: 2048,
+    players_max: 1000,
     game: "",
     tables: "",
 };
@@ -130,6 +133,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
         client,
         channel,
         private_chunks,
+        players_max,
         game,
         tables,
     } = settings;
@@ -140,7 +144,7 @@ fn toml(directory: &Path, settings: Settings) -> String {
         interface = "game"
         listen = ["10.9.0.1:8000", "[fd00:9::1]:8000"]
         frames = 1024
-        players_max = 1000
+        players_max = {players_max}
         hunt_log_mib = 8
         private_chunks = {private_chunks}
         {game}

@@ -178,6 +178,8 @@ impl Player {
         } else if message.starts_with(br#"{"push":"#) {
             match judge.parse_push(self.hunt, message) {
                 Some((offset, event)) => self.on_event(offset, event, whole, now_ns, judge),
+                // Others who come and go are not what is measured.
+                None if is_movement(message) => {}
                 None => judge.on_corrupt(message),
             }
         } else if self.state == State::Joining {
@@ -277,4 +279,10 @@ fn first_line(what: &str, bytes: &[u8]) -> String {
         .unwrap_or_default();
     let line = &line[..line.len().min(200)];
     format!("{what}: {}", String::from_utf8_lossy(line))
+}
+/// Whether a push tells of somebody who came or went.
+fn is_movement(push: &[u8]) -> bool {
+    let push: Option<serde_json::Value> = serde_json::from_slice(push).ok();
+    let push = push.as_ref().map(|push| &push["push"]);
+    push.is_some_and(|push| push["join"].is_object() || push["leave"].is_object())
 }
