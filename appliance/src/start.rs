@@ -18,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 use engine::cores::data::{DataCore, Parts};
 use engine::cores::mailbox::{self, Mailbox};
 use engine::hunt::Hunts;
+use engine::hunt::counts::Counts;
 use engine::hunt::log::Logs;
 use engine::journal::JournalCore;
 use engine::metrics::catalog::Metric;
@@ -79,6 +80,8 @@ struct Secrets {
 /// One data core's part of what is made for all of them at once.
 struct Share {
     port: XskPort,
+    /// Where it counts the subscribers of every hunt.
+    table: Counts,
     submit: Writer,
     broadcast: Reader,
     mailbox: Mailbox,
@@ -119,7 +122,7 @@ pub fn start(config: &Config) -> Result<Appliance> {
     let (sinks, mut broadcasts): (_, Vec<_>) = (0..=count).map(broadcast_ring).unzip();
     let counters = cores.counters[count + 1].clone();
     let settings = translate::journal(config);
-    let journal = JournalCore::open(
+    let mut journal = JournalCore::open(
         store,
         settings,
         sources,
@@ -130,6 +133,7 @@ pub fn start(config: &Config) -> Result<Appliance> {
     )
     .context("journal.path: cannot read the journal")?;
 
+    let tables = journal.count_subscribers();
     let own_rings = submits
         .pop()
         .zip(broadcasts.pop())
@@ -141,12 +145,14 @@ pub fn start(config: &Config) -> Result<Appliance> {
     let mut data_cores = Vec::with_capacity(count);
     let rings = submits.into_iter().zip(broadcasts);
     let latency = mailboxes.into_iter().zip(recorders);
-    for (index, ((port, rings), latency)) in ports.into_iter().zip(rings).zip(latency).enumerate() {
+    let ports = ports.into_iter().zip(tables);
+    for (index, (((port, table), rings), latency)) in ports.zip(rings).zip(latency).enumerate() {
         let (submit, broadcast) = rings;
         let (mailbox, recorder) = latency;
         let counters = cores.counters[index].clone();
         let share = Share {
             port,
+            table,
             submit,
             broadcast,
             mailbox,
@@ -197,6 +203,7 @@ fn data_core(
 ) -> Result<DataCore<XskPort>> {
     let Share {
         port,
+        table,
         submit,
         broadcast,
         mailbox,
@@ -209,6 +216,8 @@ fn data_core(
     let region = region::map(plan.hunt_log_bytes, "hunt log")?;
     let window_bytes = config.client.lag_bytes_max;
     let logs = Logs::new(region, streams_max as usize, window_bytes);
+    let mut hunts = Hunts::new(logs, hunts_max, streams_max, plan.subscriptions_max);
+    hunts.count_in(table);
     Ok(DataCore::new(Parts {
         port,
         tcp: Tcp::new(translate::tcp(config, secrets.tcp), counters.clone()),
@@ -221,7 +230,7 @@ fn data_core(
             recorder,
             secrets.seed ^ clock::now().0,
         ),
-        hunts: Hunts::new(logs, hunts_max, streams_max, plan.subscriptions_max),
+        hunts,
         submit: Submit::new(submit),
         broadcast,
         mailbox,

@@ -61,7 +61,7 @@ struct Subscription {
 /// `{"presence": {"value": true}, ...}`
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(default)]
-struct WrittenOverrides {
+pub struct WrittenOverrides {
     presence: Option<Switch>,
     join_leave: Option<Switch>,
     force_push_join_leave: Option<Switch>,
@@ -155,7 +155,8 @@ impl Written {
     }
 }
 
-fn overrides(written: Option<WrittenOverrides>) -> Overrides {
+/// The same in the engine's words.
+pub fn overrides(written: Option<WrittenOverrides>) -> Overrides {
     let written = written.unwrap_or_default();
     let value = |switch: Option<Switch>| switch.map(|switch| switch.value);
     Overrides {

@@ -33,6 +33,10 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// place back. More than one wait for the journal, so that its own error is the one that is seen.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// With the value `transport` errors of the protocol become HTTP statuses; those inside a batch or a
+/// broadcast stay where they are.
+const ERROR_MODE: &str = "x-centrifugo-error-mode";
+
 /// What the handlers share.
 #[derive(Debug)]
 pub struct Api {
@@ -192,12 +196,33 @@ async fn serve(
     let body = if body.is_empty() { b"{}" } else { body };
     let done = tokio::time::timeout(REQUEST_TIMEOUT, methods::call(api, method, body)).await;
     match done.unwrap_or(Err(Failure::Protocol(Error::Internal))) {
+        // As in Centrifugo, its replies stand alone.
+        Ok(replies) if method == "batch" => answer(&replies),
         Ok(result) => answer(&format!(r#"{{"result":{result}}}"#)),
         Err(Failure::Protocol(error)) => {
             api.counters.inc(Metric::ApiErrors);
-            answer(&format!(r#"{{"error":{}}}"#, error_json(error)))
+            let json = error_json(error);
+            match headers.get(ERROR_MODE) {
+                Some(mode) if mode == "transport" => {
+                    (status_of(error), answer(&json)).into_response()
+                }
+                _ => answer(&format!(r#"{{"error":{json}}}"#)),
+            }
         }
         Err(Failure::Body(bad)) => bad_body(api, &bad),
+    }
+}
+
+/// What HTTP calls an error, where a backend wants to hear of it that way. The numbers are Centrifugo's; it
+/// has none for 111.
+fn status_of(error: Error) -> StatusCode {
+    match error {
+        Error::UnknownChannel | Error::MethodNotFound => StatusCode::NOT_FOUND,
+        Error::BadRequest | Error::NotAvailable => StatusCode::BAD_REQUEST,
+        Error::UnrecoverablePosition => StatusCode::RANGE_NOT_SATISFIABLE,
+        Error::ConcurrentPagination => StatusCode::CONFLICT,
+        Error::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -14,7 +14,9 @@ use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::ring::broadcast::{Record, Refusal};
 use engine::ring::bytes::{Reader, Writer};
-use engine::ring::submit::{History, Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Want};
+use engine::ring::submit::{
+    History, Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Tell, Want,
+};
 use engine::session::codes::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -73,11 +75,22 @@ pub struct Present {
     pub num_users: u32,
 }
 
+/// Some of the hunts that have subscribers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listened {
+    /// Name and subscribers.
+    pub hunts: Vec<(String, u32)>,
+    /// Where to go on; none when that was all.
+    pub next: Option<u32>,
+}
+
 #[derive(Debug)]
 enum Answer {
     Published(Position),
     Page(Page),
     Present(Present),
+    Done,
+    Listened(Listened),
     Refused(Error),
 }
 
@@ -186,6 +199,40 @@ impl JournalClient {
         });
         match answer.await? {
             Answer::Page(page) => Ok(page),
+            Answer::Refused(error) => Err(error),
+            _ => Err(Error::Internal),
+        }
+    }
+
+    /// Has something done to a user's connections; `tell.token` is of no matter. Answers when every data
+    /// core is about to do it, before any event that is published from now on.
+    pub async fn tell(&self, tell: Tell<'_>) -> Result<(), Error> {
+        self.order(|token| Submission::Tell(Tell { token, ..tell }))
+            .await
+    }
+
+    /// Drops a hunt's history; answers when that is as durable as configured.
+    pub async fn remove_history(&self, hunt: &str) -> Result<(), Error> {
+        self.order(|token| Submission::RemoveHistory { token, hunt })
+            .await
+    }
+
+    /// Some of the hunts that have subscribers; `from` is 0, then what the last answer said.
+    pub async fn listened(&self, from: u32) -> Result<Listened, Error> {
+        match self
+            .ask(|token| Submission::Channels { token, from })
+            .await?
+        {
+            Answer::Listened(listened) => Ok(listened),
+            Answer::Refused(error) => Err(error),
+            _ => Err(Error::Internal),
+        }
+    }
+
+    /// Asks for something that is only to be done.
+    async fn order<'a>(&self, submission: impl FnOnce(u64) -> Submission<'a>) -> Result<(), Error> {
+        match self.ask(submission).await? {
+            Answer::Done => Ok(()),
             Answer::Refused(error) => Err(error),
             _ => Err(Error::Internal),
         }
@@ -326,8 +373,19 @@ fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
             };
             (page.token, Answer::Present(present))
         }
+        Record::Done { token } => (*token, Answer::Done),
+        Record::Channels(page) => {
+            let hunts = page.hunts().map(|(name, count)| (name.to_owned(), count));
+            let listened = Listened {
+                hunts: hunts.collect(),
+                next: page.next,
+            };
+            (page.token, Answer::Listened(listened))
+        }
         Record::Refused { token, refusal } => (*token, Answer::Refused(error_of(*refusal))),
-        _ => return None,
+        Record::Event(_) | Record::Subscribed(_) | Record::Movement(_) | Record::Tell(_) => {
+            return None;
+        }
     })
 }
 

@@ -1,6 +1,10 @@
-//! What a backend can ask: Centrifugo's server API, as far as it is there (`docs/protocol.md`).
+//! What a backend can ask: Centrifugo's server API, (`docs/api.md`).
 //!
-//! A method takes the request's JSON and gives the JSON of its result, or an error of the protocol.
+//! A method takes the request's JSON and gives the JSON of its result, or an error of the protocol. Here
+//! are those about events and presence, [`players`] has those that are done to connections, [`channels`] the one that lists.
+
+mod channels;
+mod players;
 
 use std::collections::BTreeMap;
 
@@ -19,9 +23,9 @@ use crate::control::api::Api;
 use crate::control::client::{Event, Position, Present};
 use crate::control::json::compact;
 
-/// Hunts of a broadcast that are on their way to the journal at once: they share a sync, and leave
-/// others room in the ring.
-const BROADCAST_AT_ONCE: usize = 8;
+/// Hunts of a broadcast, and commands of a parallel batch, that are on their way to the journal at once: they
+/// share a sync, and leave others room in the ring.
+const AT_ONCE: usize = 8;
 
 /// The body is not what the method takes: HTTP 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +62,6 @@ struct PublishOptions {
     data: Option<Box<RawValue>>,
     b64data: String,
     skip_history: bool,
-    delta: bool,
     version: u64,
     tags: BTreeMap<String, String>,
     idempotency_key: String,
@@ -99,6 +102,9 @@ struct Since {
 struct Batch {
     #[serde(default)]
     commands: Vec<Command>,
+    /// In no particular order.
+    #[serde(default)]
+    parallel: bool,
 }
 
 /// A method and its body.
@@ -114,8 +120,14 @@ pub async fn call(api: &Api, method: &str, body: &[u8]) -> Result<String, Failur
         "batch" => batch(api, body).await,
         "presence" => presence(api, body).await,
         "presence_stats" => presence_stats(api, body).await,
-        "subscribe" | "unsubscribe" | "disconnect" | "refresh" | "history_remove" | "channels"
-        | "rpc" => Err(Error::NotAvailable.into()),
+        "history_remove" => history_remove(api, body).await,
+        "channels" => channels::channels(api, body).await,
+        "subscribe" => players::subscribe(api, body).await,
+        "unsubscribe" => players::unsubscribe(api, body).await,
+        "disconnect" => players::disconnect(api, body).await,
+        "refresh" => players::refresh(api, body).await,
+        // The appliance calls no backend that could answer.
+        "rpc" => Err(Error::NotAvailable.into()),
         _ => Err(Error::MethodNotFound.into()),
     }
 }
@@ -134,7 +146,7 @@ async fn broadcast(api: &Api, body: &[u8]) -> Result<String, Failure> {
     }
     let payload = payload(parse(body)?)?;
     let mut responses = Vec::with_capacity(channels.len());
-    for channels in channels.chunks(BROADCAST_AT_ONCE) {
+    for channels in channels.chunks(AT_ONCE) {
         let publishes = channels
             .iter()
             .map(|channel| publish_one(api, channel, &payload));
@@ -159,22 +171,13 @@ struct Payload {
 
 /// Checks everything about an event but its hunt.
 fn payload(options: PublishOptions) -> Result<Payload, Failure> {
-    // Events are whole and never stale. Saying so beats ignoring what was asked.
-    if options.delta || options.version != 0 {
+    // Events never grow stale here: saying so beats ignoring what was asked. `delta` is only a wish about the
+    // way to subscribers that want it, and there are none.
+    if options.version != 0 {
         return Err(Error::NotAvailable.into());
     }
-    let data = match options.data {
-        Some(data) => compact(data.get().as_bytes()),
-        None if options.b64data.is_empty() => return Err(Error::BadRequest.into()),
-        None => {
-            let bytes = STANDARD
-                .decode(&options.b64data)
-                .map_err(|_| Error::BadRequest)?;
-            compact(&bytes)
-        }
-    };
-    let data = data.map_err(|_| Error::BadRequest)?;
-    if data.len() > EVENT_BYTES_MAX {
+    let data = json_of(options.data.as_deref(), &options.b64data, EVENT_BYTES_MAX)?;
+    if data.is_empty() {
         return Err(Error::BadRequest.into());
     }
     let mut tags = Vec::new();
@@ -187,6 +190,21 @@ fn payload(options: PublishOptions) -> Result<Payload, Failure> {
         skip_history: options.skip_history,
         idempotency_key: options.idempotency_key,
     })
+}
+
+/// Compact JSON of at most `bytes_max` bytes, written plainly or in base64 (for what is not JSON in other
+/// servers; here it has to be); empty when there is none.
+fn json_of(plain: Option<&RawValue>, base64: &str, bytes_max: usize) -> Result<String, Error> {
+    let json = match plain {
+        Some(plain) => compact(plain.get().as_bytes()),
+        None if base64.is_empty() => return Ok(String::new()),
+        None => compact(&STANDARD.decode(base64).map_err(|_| Error::BadRequest)?),
+    };
+    let json = json.map_err(|_| Error::BadRequest)?;
+    match json.len() <= bytes_max {
+        true => Ok(json),
+        false => Err(Error::BadRequest),
+    }
 }
 
 async fn publish_one(api: &Api, channel: &str, payload: &Payload) -> Result<Position, Error> {
@@ -203,7 +221,7 @@ async fn publish_one(api: &Api, channel: &str, payload: &Payload) -> Result<Posi
 
 async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
     let request: HistoryRequest = parse(body)?;
-    known(api, &request.channel)?;
+    keeps_history(api, &request.channel)?;
     let since = request
         .since
         .as_ref()
@@ -220,6 +238,13 @@ async fn history(api: &Api, body: &[u8]) -> Result<String, Failure> {
         page.top.offset,
         json!(page.top.epoch)
     ))
+}
+
+async fn history_remove(api: &Api, body: &[u8]) -> Result<String, Failure> {
+    let Channel { channel } = parse(body)?;
+    keeps_history(api, &channel)?;
+    api.journal.remove_history(&channel).await?;
+    Ok(nothing())
 }
 
 async fn presence(api: &Api, body: &[u8]) -> Result<String, Failure> {
@@ -252,16 +277,20 @@ async fn present(api: &Api, body: &[u8], want: Want) -> Result<Present, Failure>
     Ok(api.journal.presence(&channel, want).await?)
 }
 
-/// The commands one after another: a later one sees what an earlier one did. One that cannot be read
-/// is an error among the replies: the caller must hear that those before it are done.
+/// The commands one after another, so that a later one sees what an earlier one did, or some at once. One
+/// that cannot be read is an error among the replies: the caller must hear that those before it are done.
 async fn batch(api: &Api, body: &[u8]) -> Result<String, Failure> {
-    let Batch { commands } = parse(body)?;
+    let Batch { commands, parallel } = parse(body)?;
+    let at_once = if parallel { AT_ONCE } else { 1 };
     let mut replies = Vec::with_capacity(commands.len());
-    for command in &commands {
-        replies.push(match one_of_batch(api, command).await {
-            Ok(reply) => reply,
-            Err(failure) => format!(r#"{{"error":{}}}"#, error_json(failure.error())),
-        });
+    for commands in commands.chunks(at_once) {
+        let calls = commands.iter().map(|command| one_of_batch(api, command));
+        for done in join_all(calls).await {
+            replies.push(match done {
+                Ok(reply) => reply,
+                Err(failure) => format!(r#"{{"error":{}}}"#, error_json(failure.error())),
+            });
+        }
     }
     Ok(format!(r#"{{"replies":[{}]}}"#, replies.join(",")))
 }
@@ -289,6 +318,21 @@ fn info(api: &Api) -> String {
         "uptime": api.started.elapsed().as_secs(),
     }]})
     .to_string()
+}
+
+/// Whether a hunt may exist and has a history.
+fn keeps_history(api: &Api, channel: &str) -> Result<(), Error> {
+    known(api, channel)?;
+    let rules = api.config.channel_rules(channel);
+    match rules.is_some_and(|rules| rules.keeps_history()) {
+        true => Ok(()),
+        false => Err(Error::NotAvailable),
+    }
+}
+
+/// What a method gives that has nothing to say.
+fn nothing() -> String {
+    "{}".to_owned()
 }
 
 /// Whether a hunt may exist.

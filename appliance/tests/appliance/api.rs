@@ -198,7 +198,7 @@ fn a_batch_is_done_in_order() {
         {"history": {"channel": "hunt", "limit": 9}},
     ]});
     let answer = api("batch", &commands).unwrap();
-    let replies = &answer["result"]["replies"];
+    let replies = &answer["replies"];
     assert_eq!(replies[0]["publish"]["offset"], 1, "{answer}");
     assert_eq!(replies[1]["error"]["code"], 102, "{answer}");
     assert_eq!(

@@ -25,6 +25,15 @@ impl Rig {
     }
 }
 
+/// Offsets of what was published, as its publisher is told.
+fn published(got: &[Got]) -> Vec<u64> {
+    let offset = |got: &Got| match got {
+        Got::Published { offset, .. } => Some(*offset),
+        _ => None,
+    };
+    got.iter().filter_map(offset).collect()
+}
+
 #[test]
 fn all_data_cores_are_told_between_the_same_events() {
     let mut rig = Rig::new();
@@ -64,7 +73,7 @@ fn a_history_is_dropped_and_its_position_stays() {
     rig.publish(CONTROL, 7, "h", "3");
     rig.remove_history(8, "never used");
     let answers = rig.run(CONTROL);
-    assert_eq!(events(&answers), [4, 5]);
+    assert_eq!(published(&answers), [4, 5]);
     assert_eq!((&answers[1], &answers[3]), (&Got::Done(6), &Got::Done(8)));
     assert_eq!(rig.store.events(), 2, "one of each hunt");
     for _ in 0..2 {
@@ -76,7 +85,7 @@ fn a_history_is_dropped_and_its_position_stays() {
     rig.remove_history(9, "h");
     rig.remove_history(10, "h");
     rig.publish(CONTROL, 11, "h", "4");
-    assert_eq!(events(&rig.run(CONTROL)), [6], "offsets go on");
+    assert_eq!(published(&rig.run(CONTROL)), [6], "offsets go on");
 }
 
 #[test]
@@ -107,7 +116,7 @@ fn a_history_that_could_not_be_dropped_is_still_there() {
         assert_eq!(rig.run(CONTROL), [Got::Done(7)]);
         assert_eq!(rig.store.events(), 0, "{fault:?}");
         rig.publish(CONTROL, 8, "h", "4");
-        assert_eq!(events(&rig.run(CONTROL)), [3]);
+        assert_eq!(published(&rig.run(CONTROL)), [3]);
     }
 }
 
