@@ -17,8 +17,9 @@
 //! Window: nothing here is ever compressed with distances above 4 KiB ([`SHARED_WINDOW_BITS`]), so one
 //! copy serves everyone whose window is that or larger.
 //!
-//! Memory: all of it is taken in `new`: some 200 KiB for a deflater, 50 KiB and the longest message for
-//! an inflater. No call allocates as long as the caller's buffers have the capacity that it names.
+//! Memory: 50 KiB and the longest message for an inflater, taken in `new`; some 200 KiB and a message
+//! for a deflater, which grows with the longest it has seen. Else no call allocates as long as the caller's
+//! buffers have the capacity that it names.
 //!
 //! Invariants: an inflated message is never longer than the limit, however long it claims to be, and
 //! the work spent on it is bounded by its input and the limit.
@@ -201,6 +202,9 @@ fn inflate_some(
 /// Compresses messages.
 pub struct Deflater {
     deflate: Deflate,
+    window_bits: u8,
+    /// What comes out, before it is known to be worth it.
+    room: Vec<u8>,
 }
 
 impl fmt::Debug for Deflater {
@@ -215,6 +219,8 @@ impl Deflater {
         let window_bits = window_bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX);
         Deflater {
             deflate: Deflate::new(LEVEL, false, window_bits),
+            window_bits,
+            room: Vec::new(),
         }
     }
 
@@ -225,21 +231,29 @@ impl Deflater {
     /// stored block.
     #[must_use = "data that does not get shorter is sent as it is"]
     pub fn data(&mut self, data: &[u8], out: &mut Vec<u8>) -> bool {
-        let start = out.len();
-        // The mark is cut off again. Zlib says that it is done by leaving room: one byte.
-        let most = data.len().saturating_sub(GAIN_BYTES_MIN) + FLUSH_MARK.len() + 1;
-        out.resize(start + most, 0);
+        // Room for the worst, with much to spare: a stream that is left before its end is not forgotten
+        // by a reset (zlib-rs 0.6.8 keeps its place in the buffer, and panics some streams later).
+        let most = data.len() + data.len() / 8 + 1_024;
+        if self.room.len() < most {
+            self.room.resize(most, 0);
+        }
         self.deflate.reset();
-        let room = out.get_mut(start..).unwrap_or_default();
-        let status = self.deflate.compress(data, room, DeflateFlush::SyncFlush);
-        let len = usize::try_from(self.deflate.total_out()).unwrap_or(most);
-        let done = status == Ok(Status::Ok) && len < most;
-        let kept = match done {
-            true => len.saturating_sub(FLUSH_MARK.len()),
-            false => 0,
-        };
-        out.truncate(start + kept);
-        done
+        let status = self
+            .deflate
+            .compress(data, &mut self.room, DeflateFlush::SyncFlush);
+        let len = usize::try_from(self.deflate.total_out()).unwrap_or(usize::MAX);
+        if status != Ok(Status::Ok) || len >= self.room.len() {
+            // Never seen. Allocates.
+            *self = Deflater::new(self.window_bits);
+            return false;
+        }
+        let deflated = self.room.get(..len).unwrap_or_default();
+        let deflated = deflated.strip_suffix(&FLUSH_MARK).unwrap_or_default();
+        let gains = !deflated.is_empty() && deflated.len() + GAIN_BYTES_MIN <= data.len();
+        if gains {
+            out.extend_from_slice(deflated);
+        }
+        gains
     }
 }
 

@@ -208,6 +208,44 @@ fn many_streams_in_a_message_are_refused() {
     assert_eq!(inflate(&streams(STREAMS_MAX), 10), Err(Unreadable::Corrupt));
 }
 
+/// One deflater and one inflater serve a core for good: messages that get shorter, and that do not, of all
+/// lengths, one after another.
+#[test]
+fn a_long_life() {
+    let mut deflaters = [WINDOW_BITS_MIN, SHARED_WINDOW_BITS].map(Deflater::new);
+    let mut inflater = Inflater::new(100_000);
+    let mut seed = 5u64;
+    let mut draw = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        seed >> 33
+    };
+    let (mut deflated, mut frame, mut shorter) = (Vec::new(), Vec::new(), 0);
+    for n in 0..400 {
+        let len = usize::try_from(draw() % 70_000).unwrap() >> (n % 5);
+        // From noise to a few letters, in runs, so that many in a row are of a kind.
+        let letters = [256, 256, 128, 40, 4][(n / 20) % 5];
+        let message: Vec<u8> = (0..len)
+            .map(|_| (draw() % letters).try_into().unwrap())
+            .collect();
+        for deflater in &mut deflaters {
+            deflated.clear();
+            if !deflater.data(&message, &mut deflated) {
+                assert!(
+                    deflated.is_empty() && (letters > 40 || len < 100),
+                    "{letters} {len}"
+                );
+                continue;
+            }
+            shorter += 1;
+            frame.clear();
+            append_frame(&mut frame, Opcode::Binary, &[], &deflated, &[]);
+            let (_, payload) = open(&frame);
+            assert!(inflater.receive(payload, len) == Ok(&mut message.clone()[..]));
+        }
+    }
+    assert!(shorter > 250, "{shorter}");
+}
+
 #[test]
 fn what_does_not_get_shorter_is_left_alone() {
     let mut deflater = Deflater::new(SHARED_WINDOW_BITS);
