@@ -345,6 +345,51 @@ fn the_reply_to_connect_waits_and_what_follows_it_too() {
     assert_eq!(world.count(Metric::SessionPlayers), 1);
 }
 
+/// The answers for one connect may reach the core in two turns, with events between them: wherever the
+/// line runs, the reply comes first and then each event once.
+#[test]
+fn no_event_overtakes_the_reply_to_connect() {
+    for publishes in 80..=90 {
+        let mut world = World::new();
+        let others: Vec<usize> = (0..6).map(|_| world.connect()).collect();
+        world.journal_works = false;
+        for n in 0..publishes {
+            let publish = r#"{"id":5,"publish":{"channel":"x","data":1}}"#;
+            world.send_text(others[n / 16], publish);
+        }
+        world.run(20);
+        let player = world.upgrade();
+        let connect = r#"{"id":1,"connect":{"token":"user=ann;subs=a,b,c,d"}}"#;
+        world.send_text(player, connect);
+        world.run(20);
+        for _ in 0..150 {
+            world.publish("a", "1");
+        }
+        world.journal_works = true;
+        world.run(100);
+        let messages = inbox(&mut world, player);
+        let told = messages[0]["connect"]["subs"]["a"]["offset"].as_u64();
+        let offsets: Vec<u64> = messages[1..]
+            .iter()
+            .filter_map(|message| message["push"]["pub"]["offset"].as_u64())
+            .collect();
+        assert_eq!(offsets, (told.unwrap_or(0) + 1..=150).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn a_subscription_of_ours_that_expires_ends_the_connection() {
+    let mut world = World::new();
+    let (player, _) = world.connect_with("user=ann;subs=a");
+    let refresh = json!({"sub_refresh": {"channel": "a", "token": "user=ann;channel=a;ttl=3"}});
+    let reply = ask(&mut world, player, &refresh);
+    assert_eq!(reply["sub_refresh"]["ttl"], json!(3), "{reply}");
+    world.run(27_500);
+    assert_eq!(world.players[player].closed, None);
+    world.run(1_000);
+    assert_eq!(world.players[player].closed, Some(3006));
+}
+
 #[test]
 fn a_journal_that_does_not_answer_sends_a_connecting_player_elsewhere() {
     let mut world = World::new();
