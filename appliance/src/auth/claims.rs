@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::auth::Expected;
-use crate::control::json;
+use engine::session::codec::append_line;
 
 /// The claims of either kind of token, as they are written.
 #[derive(Debug, Deserialize)]
@@ -209,9 +209,9 @@ fn payload(plain: Option<&RawValue>, base64: Option<&str>) -> Result<Vec<u8>, To
         (None, Some(raw)) => raw.get().as_bytes(),
         (None, None) => return Ok(Vec::new()),
     };
-    json::compact(text)
-        .map(String::into_bytes)
-        .map_err(|_| TokenError::Invalid)
+    let mut line = Vec::new();
+    append_line(&mut line, text).map_err(|_| TokenError::Invalid)?;
+    Ok(line)
 }
 
 /// Seconds of a date that may have a fraction (RFC 7519 2, NumericDate), rounded up: a token that is

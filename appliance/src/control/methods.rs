@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use engine::hunt::publication::{ClientInfo, append_json_text, append_list_json, append_tag};
 use engine::protobuf::delimited;
 use engine::ring::submit::{EVENT_BYTES_MAX, Want};
+use engine::session::codec::append_line;
 use engine::session::codes::Error;
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -21,7 +22,6 @@ use serde_json::value::RawValue;
 
 use crate::control::api::Api;
 use crate::control::client::{Event, Position, Present};
-use crate::control::json::compact;
 
 /// Hunts of a broadcast, and commands of a parallel batch, that are on their way to the journal at once: they
 /// share a sync, and leave others room in the ring.
@@ -192,18 +192,22 @@ fn payload(options: PublishOptions) -> Result<Payload, Failure> {
     })
 }
 
-/// Compact JSON of at most `bytes_max` bytes, written plainly or in base64 (for what is not JSON in other
+/// JSON in one line of at most `bytes_max` bytes, written plainly or in base64 (for what is not JSON in other
 /// servers; here it has to be); empty when there is none.
 fn json_of(plain: Option<&RawValue>, base64: &str, bytes_max: usize) -> Result<String, Error> {
-    let json = match plain {
-        Some(plain) => compact(plain.get().as_bytes()),
+    let mut line = Vec::new();
+    let done = match plain {
+        Some(plain) => append_line(&mut line, plain.get().as_bytes()),
         None if base64.is_empty() => return Ok(String::new()),
-        None => compact(&STANDARD.decode(base64).map_err(|_| Error::BadRequest)?),
+        None => append_line(
+            &mut line,
+            &STANDARD.decode(base64).map_err(|_| Error::BadRequest)?,
+        ),
     };
-    let json = json.map_err(|_| Error::BadRequest)?;
-    match json.len() <= bytes_max {
-        true => Ok(json),
-        false => Err(Error::BadRequest),
+    done.map_err(|_| Error::BadRequest)?;
+    match String::from_utf8(line) {
+        Ok(line) if line.len() <= bytes_max => Ok(line),
+        _ => Err(Error::BadRequest),
     }
 }
 

@@ -9,7 +9,6 @@
 pub mod api;
 pub mod client;
 pub mod demo;
-pub mod json;
 pub mod methods;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Any bytes as a message of client commands: an end after the first bad one, and never a panic. A
 //! command has at least a byte, a map of subscriptions is read to its end, and what passes as JSON is.
 
-use engine::session::codec::{Body, Protocol, append_compact, is_pong, take_command};
+use engine::session::codec::{Body, Protocol, append_line, is_pong, take_command};
 
 /// Reads all commands of `data` as `protocol`, then lets a session act on them.
 pub fn run(protocol: Protocol, data: &[u8]) {
@@ -45,9 +45,9 @@ fn read(protocol: Protocol, data: &[u8]) {
 /// What passes is JSON of one line, and passes again as it is.
 fn compact(data: &[u8]) {
     let mut out = Vec::new();
-    if append_compact(&mut out, data).is_ok() {
+    if append_line(&mut out, data).is_ok() {
         assert!(!out.is_empty() && !out.contains(&b'\n'));
         let mut again = Vec::new();
-        assert!(append_compact(&mut again, &out).is_ok() && again == out);
+        assert!(append_line(&mut again, &out).is_ok() && again == out);
     }
 }

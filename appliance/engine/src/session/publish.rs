@@ -31,7 +31,7 @@ impl Sessions {
             return self.refuse(road, id, number, Error::BadRequest);
         }
         self.framed.clear();
-        match codec::append_compact(&mut self.framed, event.data) {
+        match codec::append_line(&mut self.framed, event.data) {
             Ok(()) => self.submit_publish(road, id, number, &event.channel, subscribed),
             Err(NotJson) => self.refuse(road, id, number, Error::BadRequest),
         }

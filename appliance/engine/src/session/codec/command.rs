@@ -183,7 +183,7 @@ request! {
         #[serde(borrow, deserialize_with = "json::text")]
         channel: Cow<'a, str>,
         /// The payload: JSON as written by the client, or whatever a client of Protocol Buffers wrote;
-        /// or empty. See [`super::append_compact`].
+        /// or empty. See [`super::append_line`].
         #[serde(borrow, deserialize_with = "json::payload_or_null")]
         data: &'a [u8],
     }

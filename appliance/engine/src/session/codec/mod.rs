@@ -7,7 +7,7 @@
 //! (`docs/protocol.md`), so that its SDKs work unmodified.
 //!
 //! Payloads (`data`, `conn_info`) are JSON in both: a hunt's events are the same for everyone. What will
-//! reach other players goes through [`append_compact`] first, whoever sent it.
+//! reach other players goes through [`append_line`] first, whoever sent it.
 //!
 //! Pushes of publications are not made here: the journal core makes each one once for everybody
 //! (`hunt::encode`).
@@ -24,7 +24,7 @@ pub use command::{
     Send, Since, SubRefresh, Subs, Subscribe, Unsubscribe,
 };
 pub use message::{ConnectResult, Message, Push, Pushed, Reply, SubscribeResult};
-pub use payload::{DEPTH_MAX, NotJson, append_compact};
+pub use payload::{DEPTH_MAX, NotJson, append_line};
 
 pub use crate::ws::upgrade::Protocol;
 

@@ -1,4 +1,4 @@
-//! Payloads: JSON that is handed on as it came but for its white space.
+//! Payloads: JSON that is handed on as it came, in one line.
 
 /// Deepest nesting of a command in JSON. What a player publishes is parsed by every other player: some
 /// parsers (Python's) fail on deep nesting, so it ends here. The default limit of `serde_json`, so
@@ -12,15 +12,21 @@ const PAYLOAD_DEPTH_MAX: usize = DEPTH_MAX - 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotJson;
 
-/// Appends `data` without the white space between its tokens: newlines separate messages in the JSON
-/// protocol, and everybody pays for the rest. Appends nothing when `data` is not one JSON value.
-pub fn append_compact(out: &mut Vec<u8>, data: &[u8]) -> Result<(), NotJson> {
+/// Appends `data` as one line, because newlines separate messages in the JSON protocol: as it is, for an
+/// application may have signed it; if it has line breaks, without the white space between its tokens.
+/// Appends nothing when `data` is not one JSON value.
+pub fn append_line(out: &mut Vec<u8>, data: &[u8]) -> Result<(), NotJson> {
     let text = simdutf8::basic::from_utf8(data).map_err(|_| NotJson)?;
     // Before the parser, which keeps a stack of what it ignores.
     if is_deeper(data, PAYLOAD_DEPTH_MAX) {
         return Err(NotJson);
     }
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| NotJson)?;
+    // JSON has none inside strings.
+    if !data.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        out.extend_from_slice(data);
+        return Ok(());
+    }
     let mut strings = Strings::default();
     out.extend(
         data.iter().filter(|&&byte| {
@@ -73,19 +79,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn compact(data: &[u8]) -> Result<Vec<u8>, NotJson> {
+    fn line(data: &[u8]) -> Result<Vec<u8>, NotJson> {
         let mut out = Vec::new();
-        let result = append_compact(&mut out, data);
+        let result = append_line(&mut out, data);
         assert!(result.is_ok() || out.is_empty());
         result.map(|()| out)
     }
 
     #[test]
-    fn only_white_space_between_tokens_goes() {
+    fn only_white_space_between_tokens_goes_and_only_for_line_breaks() {
         let data = b" { \"a b\\\" \" :\t[ 1 , \"\\\\\" ,\r\n null ] }\n";
-        assert_eq!(compact(data).unwrap(), b"{\"a b\\\" \":[1,\"\\\\\",null]}");
-        for same in [&b"1"[..], b"null", b"\"\"", b"{}", br#""\u00e4 \n""#] {
-            assert_eq!(compact(same).unwrap(), same);
+        assert_eq!(line(data).unwrap(), b"{\"a b\\\" \":[1,\"\\\\\",null]}");
+        for same in [
+            &b"1"[..],
+            b"null",
+            b" {\"a\":\t1 } ",
+            b"{}",
+            br#""\u00e4 \n""#,
+        ] {
+            assert_eq!(line(same).unwrap(), same);
         }
     }
 
@@ -107,19 +119,19 @@ mod tests {
             b"\xef\xbb\xbf{}",
             b"\0",
         ] {
-            assert_eq!(compact(data), Err(NotJson), "{data:x?}");
+            assert_eq!(line(data), Err(NotJson), "{data:x?}");
         }
     }
 
     #[test]
     fn depth_is_bounded() {
         let nest = |depth: usize| ("[".repeat(depth) + &"]".repeat(depth)).into_bytes();
-        assert!(compact(&nest(PAYLOAD_DEPTH_MAX)).is_ok());
-        assert_eq!(compact(&nest(PAYLOAD_DEPTH_MAX + 1)), Err(NotJson));
-        assert_eq!(compact(&b"[".repeat(1_000_000)), Err(NotJson));
+        assert!(line(&nest(PAYLOAD_DEPTH_MAX)).is_ok());
+        assert_eq!(line(&nest(PAYLOAD_DEPTH_MAX + 1)), Err(NotJson));
+        assert_eq!(line(&b"[".repeat(1_000_000)), Err(NotJson));
         // Side by side is not deep, and brackets in strings do not nest.
-        assert!(compact(format!("[{}[]]", "[],".repeat(20_000)).as_bytes()).is_ok());
-        assert!(compact(format!(r#""\"{}\\\"""#, "[".repeat(1000)).as_bytes()).is_ok());
+        assert!(line(format!("[{}[]]", "[],".repeat(20_000)).as_bytes()).is_ok());
+        assert!(line(format!(r#""\"{}\\\"""#, "[".repeat(1000)).as_bytes()).is_ok());
     }
 
     proptest! {
@@ -133,16 +145,17 @@ mod tests {
                 true => serde_json::to_string_pretty(&value).unwrap(),
                 false => value.to_string(),
             };
-            let out = compact(written.as_bytes()).unwrap();
-            prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+            let out = line(written.as_bytes()).unwrap();
+            let one_line = if written.contains('\n') { value.to_string() } else { written };
+            prop_assert_eq!(String::from_utf8(out).unwrap(), one_line);
         }
 
         #[test]
         fn a_strangers_bytes_come_out_as_json_or_not_at_all(data: Vec<u8>, text in "[\\[\\]{}\", 1:\\\\\n]{0,12}") {
             for data in [data, text.into_bytes()] {
-                if let Ok(out) = compact(&data) {
+                if let Ok(out) = line(&data) {
                     let json = serde_json::from_slice::<&serde_json::value::RawValue>(&out);
-                    prop_assert!(json.is_ok());
+                    prop_assert!(json.is_ok() && !out.contains(&b'\n'));
                 }
             }
         }
