@@ -9,9 +9,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh
+SCRIPTS := .ci/deb .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test .ci/test-deb .ci/test-nic-vm appliance/package/postinst appliance/package/postrm appliance/package/prerm appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh nic-configs/tests/fake-ethtool nic-configs/tests/fake-systemctl nic-configs/tests/guest.sh
 
-.PHONY: setup demo run test autobahn lint bench bench-lossy bench-hostile fuzz rfc soak
+.PHONY: setup demo run test test-deb test-nic-vm deb autobahn lint bench bench-lossy bench-hostile fuzz rfc soak
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -31,6 +31,21 @@ run: setup
 # Every test; the last line is the sum.
 test: setup
 	.ci/test
+
+# The Debian package: the appliance, both set-up tools, their units and pages.
+deb: setup
+	cargo build --release -p cluecast
+	cargo build --release -p hugepage-setup -p nic-configs
+	.ci/deb
+
+# Installs, runs, upgrades, removes and purges it in a Debian 12 of its own, booted in namespaces.
+test-deb: deb
+	.ci/test-deb "$$CARGO_TARGET_DIR/debian/cluecast.deb"
+
+# nic-setup on an emulated igb and virtio-net, in QEMU.
+test-nic-vm: setup
+	cargo build --release -p nic-configs
+	.ci/test-nic-vm "$$CARGO_TARGET_DIR/release/nic-setup"
 
 # The Autobahn cases by both engines: the quick one of `make test` and the original (docs/autobahn.md);
 # all of the cases of compression (docs/autobahn-deflate.md).

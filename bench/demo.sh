@@ -23,7 +23,6 @@ PAGES_NEEDED=36
 PAGES=/sys/kernel/mm/hugepages/hugepages-2048kB
 
 directory=
-pages_before=
 pid=
 failures=()
 
@@ -47,10 +46,8 @@ cleanup() {
         wait "$pid" 2>/dev/null
     fi
     remove_namespaces
-    if [ -n "$pages_before" ]; then
-        "$BIN/hugepage-setup" --pages "$pages_before" >/dev/null
-    fi
     if [ -n "$directory" ]; then
+        "$BIN/hugepage-setup" --undo --record "$directory/pages.json" >/dev/null
         [ "$status" -eq 0 ] || tail -n 20 "$directory/log" >&2
         rm -rf "$directory"
     fi
@@ -75,11 +72,12 @@ make_namespaces() {
 }
 
 reserve_pages() {
-    local free
+    local free total
     free=$(<"$PAGES/free_hugepages")
     [ "$free" -lt "$PAGES_NEEDED" ] || return 0
-    pages_before=$(<"$PAGES/nr_hugepages")
-    "$BIN/hugepage-setup" --pages $((pages_before + PAGES_NEEDED - free)) >/dev/null ||
+    total=$(<"$PAGES/nr_hugepages")
+    "$BIN/hugepage-setup" --pages $((total + PAGES_NEEDED - free)) \
+        --record "$directory/pages.json" >/dev/null ||
         say "no huge pages could be reserved; ordinary ones are slower"
 }
 

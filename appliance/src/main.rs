@@ -14,9 +14,11 @@ mod clock;
 mod config;
 mod control;
 mod cores;
+mod doctor;
 mod doorbell;
 mod export;
 mod plan;
+mod privileges;
 mod region;
 mod start;
 mod stop;
@@ -30,6 +32,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
+use sd_notify::NotifyState;
+
 use crate::cli::Command;
 use crate::config::{Config, Level};
 
@@ -41,11 +45,18 @@ fn main() -> ExitCode {
     let done = match cli::parse() {
         Command::Run { config } => run(&config),
         Command::CheckConfig { file } => cli::check_config(&file),
+        Command::Doctor(asked) => return exit(cli::doctor(&asked)),
+        Command::SetupArguments { tool, config } => cli::arguments(tool, &config),
+        Command::Pages { directory } => cli::pages(&directory),
         Command::Simulate(asked) => cli::simulate(&asked),
         Command::Version => cli::version(),
     };
+    exit(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn exit(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("cluecast: {error:#}");
             ExitCode::FAILURE
@@ -63,6 +74,10 @@ fn run(file: &Path) -> anyhow::Result<()> {
         config.game.listen,
         config.admin.listen
     );
+    // Nobody listens unless systemd started us; then it waits for this.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!("systemd cannot be told that we are ready: {error}");
+    }
     stop::wait(appliance)?;
     tracing::info!("stopped");
     Ok(())

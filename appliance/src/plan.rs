@@ -5,6 +5,7 @@ use engine::ring::broadcast::RECORD_BYTES_MAX;
 use engine::ring::submit::SUBMISSION_BYTES_MAX;
 
 use crate::config::Config;
+use crate::region::HUGE_PAGE_BYTES;
 
 /// Bytes of a submit ring: room for ten of the largest submissions, thousands of ordinary ones.
 /// Smaller refuses publishers sooner in a burst, larger hides a journal that cannot keep up.
@@ -75,6 +76,14 @@ impl Plan {
         }
     }
 
+    /// Huge pages of 2 MiB that all data cores map: hunt logs, and frames where they fill whole pages
+    /// (fewer lie on ordinary ones).
+    pub fn huge_pages(&self, config: &Config) -> u64 {
+        let frames = config.game.frames as usize * 4096;
+        let pages = self.hunt_log_bytes.div_ceil(HUGE_PAGE_BYTES).max(1) + frames / HUGE_PAGE_BYTES;
+        (self.data.len() * pages) as u64
+    }
+
     /// Bytes taken at start for rings, logs, frames and chunks of all data cores; records come on
     /// top as they are used.
     pub fn memory_bytes(&self, config: &Config) -> usize {
@@ -88,6 +97,16 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_are_counted_by_core() {
+        let mut config = Config::default();
+        config.game.hunt_log_mib = 7;
+        config.game.frames = 1024;
+        assert_eq!(Plan::new(&config, 3).huge_pages(&config), 3 * (4 + 2));
+        config.game.frames = 256;
+        assert_eq!(Plan::new(&config, 3).huge_pages(&config), 3 * 4);
+    }
 
     #[test]
     fn a_core_for_each_queue_that_exists() {

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// Bytes of a huge page.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A mapping failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 //! 2. rings, logs and records take their memory;
 //! 3. the AF_XDP sockets are opened and filled, and only then
 //! 4. the XDP program is attached and told of them: no frame is steered to a socket that is not ready;
-//! 5. the threads start: journal, data cores, control.
+//! 5. capabilities are dropped, and the threads start: journal, data cores, control.
 //!
 //! Whatever was made is owned by [`Appliance`]; dropping it detaches the program.
 
@@ -37,11 +37,11 @@ use crate::auth::Tokens;
 use crate::auth::jwks::KeyFile;
 use crate::config::check::QUEUES_MAX;
 use crate::config::{self, Config};
-use crate::cores::{Life, Stage, control, data, journal};
+use crate::cores::{Life, Pulse, Stage, control, data, journal};
 use crate::doorbell::Doorbell;
 use crate::plan::{BROADCAST_RING_BYTES, DataPlan, Plan, SUBMIT_RING_BYTES};
 use crate::store::RocksStore;
-use crate::{clock, region, translate};
+use crate::{clock, privileges, region, translate};
 
 /// Encodings of a hunt that have room when every hunt is in use: players of one hunt mostly share two, and
 /// most hunts have one.
@@ -104,9 +104,8 @@ pub fn start(config: &Config) -> Result<Appliance> {
     tracing::info!("{interface}: {queues} queues, {count} data cores, {mebibytes} MiB");
 
     let (tokens, key_file) = Tokens::open(&config.client)?;
-    let store = RocksStore::open(&config.journal.path, translate::store(config))?;
-    let listener = TcpListener::bind(config.admin.listen)
-        .with_context(|| format!("admin.listen: cannot bind {}", config.admin.listen))?;
+    let store = open_store(config)?;
+    let listener = open_admin(config)?;
 
     let cores = Cores {
         counters: (0..count + 2).map(|_| Counters::default()).collect(),
@@ -166,6 +165,18 @@ pub fn start(config: &Config) -> Result<Appliance> {
         &plan, &cores, &steering, listener, key_file, own_rings, collectors,
     )?;
     spawn(config, &plan, cores, steering, data_cores, journal, control)
+}
+
+/// The database, whose own threads never have capabilities.
+fn open_store(config: &Config) -> Result<RocksStore> {
+    let open = || RocksStore::open(&config.journal.path, translate::store(config));
+    Ok(privileges::without(open)??)
+}
+
+/// The admin socket.
+fn open_admin(config: &Config) -> Result<TcpListener> {
+    let listen = config.admin.listen;
+    TcpListener::bind(listen).with_context(|| format!("admin.listen: cannot bind {listen}"))
 }
 
 /// Sockets first, then the program that steers to them.
@@ -275,11 +286,14 @@ fn spawn(
     core: JournalCore<RocksStore>,
     parts: control::Parts,
 ) -> Result<Appliance> {
+    privileges::drop_all()?;
     let Cores { bells, life, .. } = cores;
     let count = plan.data.len();
     let thread = |name: &str| Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
+    let mut pulses = vec![Pulse::new("journal")];
     let around = journal::Surroundings {
         cpu: plan.journal_cpu,
+        pulse: pulses[0].clone(),
         bell: bells[count + 1].clone(),
         readers: bells[..=count].to_vec(),
         life: life.clone(),
@@ -287,8 +301,11 @@ fn spawn(
     let journal = thread("journal").spawn(move || journal::run(core, &around))?;
     let mut data = Vec::with_capacity(count);
     for (index, (core, plan)) in data_cores.into_iter().zip(&plan.data).enumerate() {
+        let pulse = Pulse::new(&plan.name);
+        pulses.push(pulse.clone());
         let around = data::Surroundings {
             name: plan.name.clone(),
+            pulse,
             cpu: plan.cpu,
             busy_poll: config.game.poll == config::Poll::Busy,
             bell: bells[index].clone(),
@@ -301,7 +318,7 @@ fn spawn(
     let settings = config.clone();
     let ended = life.clone();
     let control = thread("control").spawn(move || {
-        let done = control::run(&settings, parts);
+        let done = control::run(&settings, parts, pulses);
         if let Err(error) = &done {
             // Without it nobody could publish, look or stop us: end in order, and say why.
             tracing::error!("control core: {error:#}; draining");

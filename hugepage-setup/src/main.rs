@@ -1,70 +1,106 @@
-//! `hugepage-setup --pages N`: the host's pool of 2 MiB huge pages has N pages in total afterwards.
+//! `hugepage-setup`: the host has N huge pages of 2 MiB for the appliance, and hugetlbfs is mounted for
+//! its user.
 //!
-//! It stands before the road: the appliance maps its frames and its replay memory on these pages.
-//! The kernel owns the pool; here are only the writes to it. Invariants: `--check` and `--dry-run`
-//! write nothing; a second run with the same number writes nothing; the answer is read back from
-//! the kernel, never taken from what was asked.
+//! It stands before the road: the appliance maps its frames and its replay memory on these pages. The
+//! kernel owns pool and mount; here are only the requests, in two stages (`stages`), each of which can
+//! be checked, done, shown without doing it, and undone. Invariants: `--check` and `--dry-run` change
+//! nothing; a second run with the same arguments changes nothing; what is reported is read back from
+//! the kernel, never taken from what was asked; what was there before is on disk (`record`) before the
+//! first change.
 //!
-//! A page taken beyond the pool ("surplus" to the kernel: the pool shrank while the page was in use)
-//! leaves with the process that has it, so it does not count as kept.
-//!
-//! It does not mount hugetlbfs, touch other page sizes, or make the number survive a reboot.
-//! Read first: `Documentation/admin-guide/mm/hugetlbpage.rst` of the kernel.
+//! It does not touch other page sizes, and nothing here outlives a reboot: `cluecast-hugepages.service`
+//! runs it at boot. Read first: `Documentation/admin-guide/mm/hugetlbpage.rst` of the kernel.
 
-use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+mod record;
+mod stages;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_mangen::Man;
 
-/// The pool of the whole host.
-const HOST: &str = "sys/kernel/mm/hugepages/hugepages-2048kB";
-/// One folder for each NUMA node.
-const NODES: &str = "sys/devices/system/node";
-/// The pool of one node, below its folder.
-const IN_NODE: &str = "hugepages/hugepages-2048kB";
-/// Taking a 1 moves pages together, so that whole huge pages become free.
-const COMPACT: &str = "proc/sys/vm/compact_memory";
+use crate::record::Record;
+use crate::stages::mount::Mount;
+use crate::stages::pages::{Pages, Writer, write};
 
-/// Makes the host's pool of 2 MiB huge pages exactly N pages.
+/// Makes the host's pool of 2 MiB huge pages exactly N pages, and mounts hugetlbfs if asked to.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "hugepage-setup", version)]
 struct Options {
-    /// Pages of 2 MiB in the pool of the whole host; spread evenly over its NUMA nodes.
-    #[arg(long, value_name = "N")]
+    /// Pages of 2 MiB in all; spread evenly over the NUMA nodes. `cluecast huge-pages --config FILE`
+    /// prints what a configuration needs, as arguments for this command.
+    #[arg(long, value_name = "N", default_value_t = 2048)]
     pages: u64,
-    /// Change nothing: print total and free, fail unless the pool keeps at least N pages.
-    #[arg(long, conflicts_with = "dry_run")]
+    /// Take them from this NUMA node only (the NIC's); may be given more than once. The pools of the
+    /// other nodes stay as they are.
+    #[arg(long, value_name = "NODE")]
+    node: Vec<u32>,
+    /// Also mount hugetlbfs here, with pages of 2 MiB; the directory is made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    mount: Option<PathBuf>,
+    /// Who owns the mount: USER or USER:GROUP; without a group, the user's own.
+    #[arg(long, value_name = "OWNER", default_value = "root", requires = "mount")]
+    owner: String,
+    /// Change nothing: print what there is, fail unless it is at least what was asked for.
+    #[arg(long, conflicts_with_all = ["dry_run", "undo"])]
     check: bool,
-    /// Change nothing: print the writes that would be done.
-    #[arg(long)]
+    /// Change nothing: print the commands that would do it.
+    #[arg(long, conflicts_with = "undo")]
     dry_run: bool,
+    /// Put back what the first run found.
+    #[arg(long)]
+    undo: bool,
+    /// Where what was there before is kept until `--undo`.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/run/cluecast-hugepages.json"
+    )]
+    record: PathBuf,
+    /// Print the manual page, for packages.
+    #[arg(long, exclusive = true, hide = true)]
+    man: bool,
     /// Where /sys and /proc are, for tests.
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     root: PathBuf,
 }
 
-/// What a run says, and whether there are as many pages as asked.
+/// What a run says, and whether everything is as asked.
 #[derive(Debug)]
 struct Answer {
-    text: String,
-    warning: Option<String>,
+    lines: Vec<String>,
+    warnings: Vec<String>,
     enough: bool,
 }
 
-/// How a number gets into a file of the kernel; tests put a kernel of their own here.
-type Writer<'a> = &'a mut dyn FnMut(&Path, u64) -> io::Result<()>;
+impl Answer {
+    fn good() -> Answer {
+        Answer {
+            lines: Vec::new(),
+            warnings: Vec::new(),
+            enough: true,
+        }
+    }
+
+    fn text(&self) -> String {
+        if self.lines.is_empty() {
+            return "nothing to do".to_owned();
+        }
+        self.lines.join("\n")
+    }
+}
 
 #[allow(clippy::print_stdout, reason = "the answer to a command")]
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.man {
+        return manual();
+    }
     match run(&options, &mut write) {
         Ok(answer) => {
-            println!("{}", answer.text);
-            if let Some(warning) = answer.warning {
+            println!("{}", answer.text());
+            for warning in &answer.warnings {
                 eprintln!("hugepage-setup: {warning}");
             }
             ExitCode::from(u8::from(!answer.enough))
@@ -76,223 +112,46 @@ fn main() -> ExitCode {
     }
 }
 
+/// The manual page in troff, on standard output.
+fn manual() -> ExitCode {
+    let page = Man::new(Options::command()).section("8");
+    match page.render(&mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 fn run(options: &Options, write: Writer<'_>) -> anyhow::Result<Answer> {
-    let pools = pools(&options.root, options.pages)?;
+    let mut answer = Answer::good();
+    if options.undo {
+        undo(options, write, &mut answer)?;
+        return Ok(answer);
+    }
+    let pages = Pages::new(&options.root, options.pages, &options.node)?;
+    let mount = options.mount.as_ref();
+    let mount = mount
+        .map(|directory| Mount::new(directory, &options.owner))
+        .transpose()?;
     if options.check {
-        check(&pools, options.pages)
+        pages.check(&mut answer)?;
+        mount.map_or(Ok(()), |mount| mount.check(&mut answer))?;
     } else if options.dry_run {
-        dry_run(&pools)
+        pages.dry_run(&mut answer)?;
+        mount.map_or(Ok(()), |mount| mount.dry_run(&mut answer))?;
     } else {
-        set(&pools, options, write)
+        let mut record = Record::read(&options.record)?;
+        pages.init(&mut record, write, &mut answer)?;
+        mount.map_or(Ok(()), |mount| mount.init(&mut record, &mut answer))?;
     }
+    Ok(answer)
 }
 
-/// A pool that is written to by itself: a node's, or the host's where there is only one node.
-#[derive(Debug)]
-struct Pool {
-    name: String,
-    directory: PathBuf,
-    wanted: u64,
-}
-
-/// Pages of one or more pools.
-#[derive(Debug, Default)]
-struct Count {
-    total: u64,
-    free: u64,
-    surplus: u64,
-}
-
-fn pools(root: &Path, pages: u64) -> anyhow::Result<Vec<Pool>> {
-    let host = root.join(HOST);
-    ensure!(
-        host.is_dir(),
-        "no huge pages of 2 MiB here: {} is missing; a kernel with CONFIG_HUGETLBFS and a mounted \
-         /sys are needed",
-        host.display()
-    );
-    let nodes = nodes(root)?;
-    if nodes.len() < 2 {
-        return Ok(vec![Pool {
-            name: "host".to_owned(),
-            directory: host,
-            wanted: pages,
-        }]);
-    }
-    let count = nodes.len() as u64;
-    let spread = nodes
-        .into_iter()
-        .zip(0..)
-        .map(|((node, directory), index)| Pool {
-            name: format!("node{node}"),
-            directory,
-            wanted: pages / count + u64::from(index < pages % count),
-        });
-    Ok(spread.collect())
-}
-
-/// The nodes that have memory, by number: only these have a pool.
-fn nodes(root: &Path) -> anyhow::Result<BTreeMap<u32, PathBuf>> {
-    let directory = root.join(NODES);
-    let entries = match fs::read_dir(&directory) {
-        // A kernel without NUMA.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        entries => entries.with_context(|| format!("cannot list {}", directory.display()))?,
-    };
-    let mut nodes = BTreeMap::new();
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
-        let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("node")?.parse().ok());
-        let pool = entry.path().join(IN_NODE);
-        if let Some(number) = number
-            && pool.is_dir()
-        {
-            nodes.insert(number, pool);
-        }
-    }
-    Ok(nodes)
-}
-
-fn check(pools: &[Pool], pages: u64) -> anyhow::Result<Answer> {
-    let mut lines = Vec::new();
-    for pool in pools {
-        let count = pool.count()?;
-        lines.push(format!(
-            "{}: total {}, free {}, surplus {}",
-            pool.name, count.total, count.free, count.surplus
-        ));
-    }
-    let kept = sum(pools)?.kept();
-    Ok(Answer {
-        text: lines.join("\n"),
-        warning: (kept < pages).then(|| format!("the pool keeps {kept} of {pages} pages needed")),
-        enough: kept >= pages,
-    })
-}
-
-fn dry_run(pools: &[Pool]) -> anyhow::Result<Answer> {
-    let writes = pending(pools)?;
-    let mut lines: Vec<String> = writes
-        .iter()
-        .map(|(file, value)| format!("echo {value} > {}", file.display()))
-        .collect();
-    if lines.is_empty() {
-        lines.push("nothing to do".to_owned());
-    }
-    Ok(Answer {
-        text: lines.join("\n"),
-        warning: None,
-        enough: true,
-    })
-}
-
-fn set(pools: &[Pool], options: &Options, write: Writer<'_>) -> anyhow::Result<Answer> {
-    let pages = options.pages;
-    let before = sum(pools)?;
-    apply(pools, write)?;
-    let mut after = sum(pools)?;
-    if after.kept() < pages {
-        let compacted = match write(&options.root.join(COMPACT), 1) {
-            Ok(()) => "also after compaction".to_owned(),
-            Err(error) => format!("compaction failed: {error}"),
-        };
-        apply(pools, write)?;
-        after = sum(pools)?;
-        if after.kept() < pages {
-            bail!(
-                "the kernel gave {} of {pages} pages ({compacted}): memory is full or too \
-                 fragmented. Reserve at boot (`hugepages={pages}` on the kernel command line), or \
-                 reboot and run this first. The pool had {} before and keeps what it got",
-                after.kept(),
-                before.total,
-            );
-        }
-    }
-    let warning = (after.total > pages).then(|| {
-        format!(
-            "{} more than the {pages} asked for are in use; the kernel frees them with the process \
-             that has them",
-            after.total - pages
-        )
-    });
-    Ok(Answer {
-        text: format!(
-            "huge pages of 2 MiB: {}, before {}",
-            after.total, before.total
-        ),
-        warning,
-        enough: true,
-    })
-}
-
-fn apply(pools: &[Pool], write: Writer<'_>) -> anyhow::Result<()> {
-    for (file, value) in pending(pools)? {
-        write(&file, value).map_err(|error| {
-            let remedy = match error.kind() {
-                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                    "; run as root; in a container /sys must be writable"
-                }
-                _ => "",
-            };
-            let file = file.display();
-            anyhow!("cannot write {value} to {file}: {error}{remedy}")
-        })?;
-    }
-    Ok(())
-}
-
-/// The writes that are still to be done.
-fn pending(pools: &[Pool]) -> anyhow::Result<Vec<(PathBuf, u64)>> {
-    let mut writes = Vec::new();
-    for pool in pools {
-        if pool.count()?.kept() != pool.wanted {
-            writes.push((pool.directory.join("nr_hugepages"), pool.wanted));
-        }
-    }
-    Ok(writes)
-}
-
-fn sum(pools: &[Pool]) -> anyhow::Result<Count> {
-    let mut sum = Count::default();
-    for pool in pools {
-        let count = pool.count()?;
-        sum.total += count.total;
-        sum.free += count.free;
-        sum.surplus += count.surplus;
-    }
-    Ok(sum)
-}
-
-impl Pool {
-    fn count(&self) -> anyhow::Result<Count> {
-        Ok(Count {
-            total: read(&self.directory.join("nr_hugepages"))?,
-            free: read(&self.directory.join("free_hugepages"))?,
-            surplus: read(&self.directory.join("surplus_hugepages"))?,
-        })
-    }
-}
-
-impl Count {
-    fn kept(&self) -> u64 {
-        self.total.saturating_sub(self.surplus)
-    }
-}
-
-fn read(file: &Path) -> anyhow::Result<u64> {
-    let text =
-        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let number = text.trim().parse();
-    number.with_context(|| format!("{} holds no number: {text:?}", file.display()))
-}
-
-/// Never creates the file: what is missing in /sys is not there.
-fn write(file: &Path, value: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).truncate(true).open(file)?;
-    file.write_all(value.to_string().as_bytes())
+/// Backwards, so that nobody can still map what is about to go.
+fn undo(options: &Options, write: Writer<'_>, answer: &mut Answer) -> anyhow::Result<()> {
+    let record = Record::read(&options.record)?;
+    stages::mount::fini(&record, answer)?;
+    stages::pages::fini(&record, write, answer)?;
+    record.remove()
 }
 
 #[cfg(test)]

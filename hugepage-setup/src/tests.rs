@@ -1,8 +1,17 @@
 //! The command against a fake /sys in a temporary folder, with a fake kernel behind the files.
 
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
 use tempfile::TempDir;
 
 use super::*;
+
+const HOST: &str = "sys/kernel/mm/hugepages/hugepages-2048kB";
+const NODES: &str = "sys/devices/system/node";
+const IN_NODE: &str = "hugepages/hugepages-2048kB";
+const COMPACT: &str = "proc/sys/vm/compact_memory";
 
 /// A host with `nodes` NUMA nodes, `pages` free pages in each (in the host's pool if `nodes` is 0).
 fn host(nodes: usize, pages: u64) -> TempDir {
@@ -25,8 +34,10 @@ fn pool(root: &Path, below: &str, pages: u64) {
 }
 
 fn command(root: &TempDir, arguments: &[&str]) -> Options {
-    let root = root.path().to_str().unwrap();
-    Options::parse_from([&["hugepage-setup", "--root", root], arguments].concat())
+    let record = root.path().join("record");
+    let (root, record) = (root.path().to_str().unwrap(), record.to_str().unwrap());
+    let fixed = ["hugepage-setup", "--root", root, "--record", record];
+    Options::parse_from([&fixed, arguments].concat())
 }
 
 /// Runs the command; also the writes it did, relative to the root.
@@ -41,7 +52,8 @@ fn done(root: &TempDir, arguments: &[&str]) -> (Answer, Vec<(String, u64)>) {
 }
 
 fn total(root: &TempDir, below: &str) -> u64 {
-    read(&root.path().join(below).join("nr_hugepages")).unwrap()
+    let file = root.path().join(below).join("nr_hugepages");
+    fs::read_to_string(file).unwrap().trim().parse().unwrap()
 }
 
 fn node(number: usize) -> String {
@@ -55,12 +67,12 @@ fn the_pool_gets_the_number_and_a_second_run_writes_nothing() {
         let (answer, writes) = done(&root, &["--pages", "7"]);
         assert_eq!(writes, [(format!("{HOST}/nr_hugepages"), 7)]);
         assert_eq!(total(&root, HOST), 7);
-        assert_eq!(answer.text, "huge pages of 2 MiB: 7, before 12");
-        assert!(answer.enough && answer.warning.is_none());
+        assert_eq!(answer.text(), "huge pages of 2 MiB: 7, before 12");
+        assert!(answer.enough && answer.warnings.is_empty());
 
         let (answer, writes) = done(&root, &["--pages", "7"]);
         assert_eq!(writes, []);
-        assert_eq!(answer.text, "huge pages of 2 MiB: 7, before 7");
+        assert_eq!(answer.text(), "huge pages of 2 MiB: 7, before 7");
     }
 }
 
@@ -75,7 +87,7 @@ fn pages_are_spread_and_the_first_nodes_take_the_remainder() {
         [3, 3, 2]
     );
     assert_eq!(total(&root, HOST), 0, "the kernel sums up by itself");
-    assert_eq!(answer.text, "huge pages of 2 MiB: 8, before 0");
+    assert_eq!(answer.text(), "huge pages of 2 MiB: 8, before 0");
 }
 
 #[test]
@@ -107,7 +119,7 @@ fn fragmented(before: u64, after: u64) -> (anyhow::Result<Answer>, u64) {
 #[test]
 fn too_few_pages_are_asked_for_once_more_after_compaction() {
     let (answer, compactions) = fragmented(3, 10);
-    assert_eq!(answer.unwrap().text, "huge pages of 2 MiB: 10, before 0");
+    assert_eq!(answer.unwrap().text(), "huge pages of 2 MiB: 10, before 0");
     assert_eq!(compactions, 1);
 
     let (answer, compactions) = fragmented(3, 5);
@@ -137,13 +149,8 @@ fn pages_in_use_stay_with_a_warning() {
     };
     let answer = run(&command(&root, &["--pages", "4"]), kernel).unwrap();
     assert!(answer.enough);
-    assert_eq!(answer.text, "huge pages of 2 MiB: 6, before 8");
-    assert!(
-        answer
-            .warning
-            .unwrap()
-            .starts_with("2 more than the 4 asked for are in use")
-    );
+    assert_eq!(answer.text(), "huge pages of 2 MiB: 6, before 8");
+    assert!(answer.warnings[0].starts_with("2 more than the 4 asked for are in use"));
 
     let (answer, _) = done(&root, &["--pages", "5", "--check"]);
     assert!(
@@ -152,7 +159,7 @@ fn pages_in_use_stay_with_a_warning() {
     );
     // The total is right already; without this write it would not stay so.
     let answer = run(&command(&root, &["--pages", "6"]), kernel).unwrap();
-    assert!(answer.warning.is_none());
+    assert!(answer.warnings.is_empty());
     assert!(done(&root, &["--pages", "6", "--check"]).0.enough);
 }
 
@@ -162,17 +169,14 @@ fn check_counts_over_all_nodes_and_writes_nothing() {
     let (answer, writes) = done(&root, &["--pages", "10", "--check"]);
     assert_eq!((answer.enough, writes), (true, vec![]));
     assert_eq!(
-        answer.text,
+        answer.text(),
         "node0: total 5, free 5, surplus 0\nnode1: total 5, free 5, surplus 0"
     );
-    assert!(answer.warning.is_none());
+    assert!(answer.warnings.is_empty());
 
     let (answer, writes) = done(&root, &["--pages", "11", "--check"]);
     assert_eq!((answer.enough, writes), (false, vec![]));
-    assert_eq!(
-        answer.warning.unwrap(),
-        "the pool keeps 10 of 11 pages needed"
-    );
+    assert_eq!(answer.warnings[0], "the pool keeps 10 of 11 pages needed");
 }
 
 #[test]
@@ -181,14 +185,14 @@ fn a_dry_run_prints_the_writes_and_does_none() {
     let (answer, writes) = done(&root, &["--pages", "5", "--dry-run"]);
     let file = root.path().join(node(0)).join("nr_hugepages");
     assert_eq!(
-        answer.text,
+        answer.text(),
         format!("echo 3 > {}", file.display()),
         "node1 has its two"
     );
     assert_eq!(writes, []);
     assert_eq!([0, 1].map(|number| total(&root, &node(number))), [2, 2]);
     assert_eq!(
-        done(&root, &["--pages", "4", "--dry-run"]).0.text,
+        done(&root, &["--pages", "4", "--dry-run"]).0.text(),
         "nothing to do"
     );
 }
@@ -216,4 +220,89 @@ fn what_is_missing_or_forbidden_is_named() {
 
     let missing = root.path().join(HOST).join("nothing");
     assert!(write(&missing, 1).is_err() && !missing.exists());
+}
+
+#[test]
+fn pages_of_one_node_leave_the_others_alone() {
+    let root = host(3, 5);
+    let (_, writes) = done(&root, &["--pages", "9", "--node", "1"]);
+    assert_eq!(writes, [(format!("{}/nr_hugepages", node(1)), 9)]);
+    let (answer, _) = done(&root, &["--pages", "9", "--node", "1", "--check"]);
+    assert_eq!(answer.text(), "node1: total 9, free 5, surplus 0");
+    assert!(answer.enough);
+
+    let error = run(&command(&root, &["--node", "7"]), &mut write);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("node 7") && error.contains("[0, 1, 2]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_number_four_gigabytes_are_asked_for() {
+    let root = host(0, 0);
+    let (answer, _) = done(&root, &["--dry-run"]);
+    assert!(answer.text().starts_with("echo 2048 > "), "{answer:?}");
+}
+
+#[test]
+fn undo_gives_back_what_the_first_run_found() {
+    let root = host(2, 3);
+    done(&root, &["--pages", "10"]);
+    done(&root, &["--pages", "20"]);
+    assert_eq!([0, 1].map(|number| total(&root, &node(number))), [10, 10]);
+    let (_, writes) = done(&root, &["--undo"]);
+    assert_eq!(writes.len(), 2);
+    assert_eq!([0, 1].map(|number| total(&root, &node(number))), [3, 3]);
+
+    let (answer, writes) = done(&root, &["--undo"]);
+    assert_eq!(
+        (answer.text(), writes),
+        ("nothing to do".to_owned(), vec![])
+    );
+}
+
+#[test]
+fn what_was_there_is_on_disk_before_the_first_write() {
+    let root = host(0, 4);
+    let record = root.path().join("record");
+    let crashing = &mut |_: &Path, _| {
+        assert!(record.exists());
+        Err(io::Error::from(ErrorKind::Interrupted))
+    };
+    run(&command(&root, &["--pages", "8"]), crashing).unwrap_err();
+    // The write may have been done all the same.
+    write(&root.path().join(HOST).join("nr_hugepages"), 8).unwrap();
+    done(&root, &["--undo"]);
+    assert_eq!(total(&root, HOST), 4);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_stops_everything() {
+    let root = host(0, 4);
+    fs::write(root.path().join("record"), "nonsense").unwrap();
+    let error = run(&command(&root, &["--pages", "8"]), &mut write);
+    assert!(format!("{:#}", error.unwrap_err()).contains("remove it"));
+    assert_eq!(total(&root, HOST), 4);
+}
+
+#[test]
+fn full_memory_and_memory_in_pieces_have_other_remedies() {
+    for (available_kib, wanted) in [(20 * 2048, "too fragmented"), (4 * 2048, "fewer pages")] {
+        let root = host(2, 0);
+        let text = format!(
+            "MemTotal: 100000 kB\nMemFree: 1 kB\nMemAvailable: {available_kib} kB\nBuffers: 0 kB\n\
+             Cached: 0 kB\nSwapCached: 0 kB\nActive: 0 kB\nInactive: 0 kB\nSwapTotal: 0 kB\n\
+             SwapFree: 0 kB\nDirty: 0 kB\nWriteback: 0 kB\nMapped: 0 kB\nSlab: 0 kB\n\
+             Committed_AS: 0 kB\nVmallocTotal: 0 kB\nVmallocUsed: 0 kB\nVmallocChunk: 0 kB\n"
+        );
+        fs::write(root.path().join("proc/meminfo"), text).unwrap();
+        let error = run(&command(&root, &["--pages", "13"]), &mut |file, value| {
+            write(file, value.min(1))
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+        assert!(error.contains("`hugepages=0:7,1:6`"), "{error}");
+    }
 }

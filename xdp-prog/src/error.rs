@@ -61,8 +61,8 @@ pub enum Error {
 pub(crate) fn remedy(step: &str, error: &io::Error) -> &'static str {
     match (step, error.raw_os_error()) {
         (_, Some(libc::EPERM | libc::EACCES)) => {
-            "run as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_IPC_LOCK; in a container \
-             also look for a seccomp filter on bpf(2)"
+            "run as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK; in a \
+             container also look for a seccomp filter on bpf(2)"
         }
         (_, Some(libc::ENODEV | libc::ENXIO)) => "the interface is gone: see `ip link`",
         (_, Some(libc::ENOMEM | libc::ENOBUFS)) => {

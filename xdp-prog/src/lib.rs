@@ -2,8 +2,10 @@
 //! AF_XDP socket behind the engine's `Port`.
 //!
 //! [`steering`] attaches `bpf/steer.bpf.c` and tells it which socket serves which queue; [`port`] is
-//! one such socket; [`error`] says what is wrong and what helps.
+//! one such socket; [`error`] says what is wrong and what helps, [`diagnose`] what an interface can do before any
+//! of it is tried.
 
+pub mod diagnose;
 pub mod error;
 pub mod port;
 mod queues;

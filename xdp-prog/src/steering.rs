@@ -188,7 +188,7 @@ fn sum_verdicts(map: &MapHandle) -> Vec<u64> {
     (0..).take(VERDICTS.len()).map(sum).collect()
 }
 
-fn interface_index(interface: &str) -> Result<i32, Error> {
+pub(crate) fn interface_index(interface: &str) -> Result<i32, Error> {
     nix::net::if_::if_nametoindex(interface)
         .ok()
         .and_then(|index| i32::try_from(index).ok())

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod doctor;
+mod pages;
 mod simulate;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+pub use doctor::{Doctor, Tool, arguments, doctor};
+pub use pages::pages;
 pub use simulate::{Simulate, simulate};
 
 /// Delivers live game events to WebSocket players over AF_XDP.
@@ -31,6 +35,24 @@ pub enum Command {
     CheckConfig {
         /// Configuration file (TOML).
         file: PathBuf,
+    },
+    /// Say whether this host is right for the appliance, and what mends it; docs/install.md. The exit
+    /// code is 0 if all is green, 1 if something is yellow, 2 if something is red.
+    Doctor(Doctor),
+    /// Print what a configuration asks of hugepage-setup or nic-setup, as their arguments.
+    SetupArguments {
+        /// Which tool.
+        #[arg(value_enum)]
+        tool: Tool,
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Write manual pages and shell completions, for packages.
+    #[command(hide = true)]
+    Pages {
+        /// Directory that gets man/ and completions/.
+        directory: PathBuf,
     },
     /// Run the TCP engine against simulated networks in virtual time; docs/simulator.md.
     Simulate(Simulate),

@@ -10,6 +10,7 @@ use axum::serve::ListenerExt;
 use engine::metrics::counters::Counters;
 use engine::metrics::histogram::Collector;
 use engine::ring::bytes::{Reader, Writer};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep};
 
@@ -18,7 +19,7 @@ use crate::clock;
 use crate::config::{Config, Statsd};
 use crate::control::api::{Api, router};
 use crate::control::client::JournalClient;
-use crate::cores::{Life, Stage};
+use crate::cores::{Life, Pulse, Stage};
 use crate::doorbell::Doorbell;
 use crate::export::statsd::Exporter;
 use crate::export::{Sources, Verdicts};
@@ -58,12 +59,15 @@ pub struct Parts {
     pub life: Life,
 }
 
-/// Serves until the appliance stops.
-pub fn run(config: &Config, parts: Parts) -> Result<()> {
+/// Serves until the appliance stops; `pulses` are those of the other cores.
+pub fn run(config: &Config, parts: Parts, pulses: Vec<Pulse>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config, parts))
+    runtime.block_on(async {
+        tokio::spawn(watch(pulses, parts.life.clone()));
+        serve(config, parts).await
+    })
 }
 
 async fn serve(config: &Config, parts: Parts) -> Result<()> {
@@ -128,12 +132,34 @@ fn on_signal(life: Life) -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
         }
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
         life.advance(Stage::Drain);
         // Asked twice: whoever asks is out of patience.
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::warn!("asked twice: stopping at once");
         std::process::exit(130);
     })
+}
+
+/// Tells systemd's watchdog that all cores turn. If one does not, it is told nothing any more, and ends
+/// and restarts us. Cores end one by one while draining, which has a bound of its own.
+async fn watch(pulses: Vec<Pulse>, life: Life) {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    // Twice in the time that is allowed, and once more.
+    let mut ticks = interval(period / 3);
+    loop {
+        ticks.tick().await;
+        let still = pulses.iter().filter(|pulse| !pulse.take());
+        let still: Vec<&str> = still.map(Pulse::name).collect();
+        if still.is_empty() || life.stage() > Stage::Run {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("{} did not turn for {:?}", still.join(", "), period / 3);
+        }
+    }
 }
 
 async fn until(life: Life, stage: Stage) {

@@ -9,7 +9,7 @@ use nix::sys::time::TimeSpec;
 use xdp_prog::port::XskPort;
 
 use crate::clock;
-use crate::cores::{Life, Stage, pin};
+use crate::cores::{Life, Pulse, Stage, pin};
 use crate::doorbell::Doorbell;
 
 /// Adaptive polling: how long a core looks for work before it sleeps. About the cost of falling
@@ -27,6 +27,8 @@ const DRAIN_MAX: Micros = Micros::from_secs(3);
 pub struct Surroundings {
     /// For logs: `data-0`.
     pub name: String,
+    /// Beats every turn.
+    pub pulse: Pulse,
     /// CPU to run on.
     pub cpu: Option<usize>,
     /// Never sleep.
@@ -47,6 +49,7 @@ pub fn run(mut core: DataCore<XskPort>, around: &Surroundings) {
     let mut idle_since = clock::now();
     let mut drain_until = None;
     loop {
+        around.pulse.beat();
         let now = clock::now();
         let turn = turn(&mut core, around, now);
         if drain_until.is_none() && around.life.stage() >= Stage::Drain {

@@ -8,7 +8,7 @@ use engine::units::Micros;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock;
-use crate::cores::{Life, Stage, pin};
+use crate::cores::{Life, Pulse, Stage, pin};
 use crate::doorbell::Doorbell;
 
 /// How long the journal looks for work before it sleeps; see `cores::data`.
@@ -20,6 +20,8 @@ const SLEEP_MS_MAX: u8 = 100;
 /// What the journal's thread needs besides the core.
 #[derive(Debug)]
 pub struct Surroundings {
+    /// Beats every turn.
+    pub pulse: Pulse,
     /// CPU to run on.
     pub cpu: Option<usize>,
     /// Our own bell.
@@ -35,6 +37,7 @@ pub fn run<S: Store>(mut core: JournalCore<S>, around: &Surroundings) {
     pin(around.cpu, "journal");
     let mut idle_since = clock::now();
     loop {
+        around.pulse.beat();
         let now = clock::now();
         if turn(&mut core, around, now) {
             idle_since = now;

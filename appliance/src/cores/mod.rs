@@ -5,7 +5,7 @@ pub mod data;
 pub mod journal;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// How far the appliance is in its life; every core looks at it once a turn.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +38,43 @@ impl Life {
     /// Moves on to `stage`.
     pub fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::Relaxed);
+    }
+}
+
+/// Whether a core still turns: it beats every turn, the watchdog asks every few seconds.
+#[derive(Debug, Clone)]
+pub struct Pulse {
+    name: Arc<str>,
+    beat: Arc<Beat>,
+}
+
+/// On a cache line of its own: a core writes it every turn.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Beat(AtomicBool);
+
+impl Pulse {
+    /// Of the core with this name.
+    pub fn new(name: &str) -> Pulse {
+        Pulse {
+            name: name.into(),
+            beat: Arc::new(Beat(AtomicBool::new(true))),
+        }
+    }
+
+    /// Says that the core has come round.
+    pub fn beat(&self) {
+        self.beat.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has come round since this was asked last.
+    pub fn take(&self) -> bool {
+        self.beat.0.swap(false, Ordering::Relaxed)
+    }
+
+    /// The core's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -23,6 +23,7 @@ mod api;
 mod autobahn;
 mod bad_input;
 mod black_box;
+mod doctor;
 mod drain;
 mod export;
 mod first_light;
