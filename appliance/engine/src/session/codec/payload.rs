@@ -1,4 +1,4 @@
-//! Payloads: JSON that is handed on as it came but for its white space.
+//! Payloads: JSON that is handed on as it came, to the byte, unless it holds a line break.
 
 /// Deepest nesting of a command in JSON. What a player publishes is parsed by every other player: some
 /// parsers (Python's) fail on deep nesting, so it ends here. The default limit of `serde_json`, so
@@ -12,8 +12,9 @@ const PAYLOAD_DEPTH_MAX: usize = DEPTH_MAX - 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotJson;
 
-/// Appends `data` without the white space between its tokens: newlines separate messages in the JSON
-/// protocol, and everybody pays for the rest. Appends nothing when `data` is not one JSON value.
+/// Appends `data` as it is, as apps may compare or sign what they publish; but with a line break in it
+/// without the white space between its tokens: newlines separate messages in the JSON protocol. Appends
+/// nothing when `data` is not one JSON value.
 pub fn append_compact(out: &mut Vec<u8>, data: &[u8]) -> Result<(), NotJson> {
     let text = simdutf8::basic::from_utf8(data).map_err(|_| NotJson)?;
     // Before the parser, which keeps a stack of what it ignores.
@@ -21,6 +22,10 @@ pub fn append_compact(out: &mut Vec<u8>, data: &[u8]) -> Result<(), NotJson> {
         return Err(NotJson);
     }
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| NotJson)?;
+    if !data.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        out.extend_from_slice(data);
+        return Ok(());
+    }
     let mut strings = Strings::default();
     out.extend(
         data.iter().filter(|&&byte| {
@@ -81,10 +86,10 @@ mod tests {
     }
 
     #[test]
-    fn only_white_space_between_tokens_goes() {
+    fn only_white_space_between_tokens_goes_and_only_with_a_line_break() {
         let data = b" { \"a b\\\" \" :\t[ 1 , \"\\\\\" ,\r\n null ] }\n";
         assert_eq!(compact(data).unwrap(), b"{\"a b\\\" \":[1,\"\\\\\",null]}");
-        for same in [&b"1"[..], b"null", b"\"\"", b"{}", br#""\u00e4 \n""#] {
+        for same in [&b"1"[..], b"null", b"\"\"", b"{}", br#""\u00e4 \n""#, b" {\"a\": [1,\t2 ]}"] {
             assert_eq!(compact(same).unwrap(), same);
         }
     }
