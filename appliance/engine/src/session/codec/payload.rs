@@ -89,7 +89,14 @@ mod tests {
     fn only_white_space_between_tokens_goes_and_only_with_a_line_break() {
         let data = b" { \"a b\\\" \" :\t[ 1 , \"\\\\\" ,\r\n null ] }\n";
         assert_eq!(compact(data).unwrap(), b"{\"a b\\\" \":[1,\"\\\\\",null]}");
-        for same in [&b"1"[..], b"null", b"\"\"", b"{}", br#""\u00e4 \n""#, b" {\"a\": [1,\t2 ]}"] {
+        for same in [
+            &b"1"[..],
+            b"null",
+            b"\"\"",
+            b"{}",
+            br#""\u00e4 \n""#,
+            b" {\"a\": [1,\t2 ]}",
+        ] {
             assert_eq!(compact(same).unwrap(), same);
         }
     }
