@@ -66,10 +66,8 @@ export async function without_commands_events_are_pushed() {
   const name = user();
   const channel = hunt();
   const connect = JSON.stringify({ token: sign({ sub: name, exp: unix(3600) }), subs: { [channel]: {} } });
-  for (const { socket, pushes } of [
-    watch('', connect),
-    watch(`?cf_connect=${encodeURIComponent(connect)}`, ''),
-  ]) {
+  for (const way of [['', connect], [`?cf_connect=${encodeURIComponent(connect)}`, '']]) {
+    const { socket, pushes } = watch(...way);
     await eventually('connect', () => pushes.length);
     const top = pushes[0].connect.subs[channel].offset ?? 0;
     assert.match(pushes[0].connect.client, /./);
