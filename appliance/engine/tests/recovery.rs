@@ -203,8 +203,15 @@ fn a_long_page_of_history_makes_nobody_slow() {
         let mut world = World::with(setup);
         publish(&mut world, "h", 300, 1_000);
         let player = world.connect();
-        let reply = world.ask(player, history);
-        let reply: Value = serde_json::from_str(&reply).unwrap();
+        world.subscribe(player, "live");
+        world.send_text(player, history);
+        for _ in 0..20 {
+            publish(&mut world, "live", 1, 10);
+        }
+        world.run(200);
+        let inbox = std::mem::take(&mut world.players[player].inbox);
+        let reply = inbox.iter().find(|m| m.starts_with("{\"id\":4")).unwrap();
+        let reply: Value = serde_json::from_str(reply).unwrap();
         let page = reply["history"]["publications"].as_array();
         assert_eq!(page.map_or(0, Vec::len), expected);
         assert_eq!(reply["error"]["code"] == json!(111), expected == 0);
