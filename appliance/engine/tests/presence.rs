@@ -187,7 +187,7 @@ fn nobody_enters_while_departures_wait_and_none_is_lost() {
     }
     world.run(5);
     let last = players.last().unwrap();
-    assert!(world.count(Metric::PresenceLeavesWaited) > 0);
+    assert!(world.count(Metric::SessionLeavesWaited) > 0);
     let reply = world.ask(last.0, r#"{"id":4,"unsubscribe":{"channel":"listed:h"}}"#);
     assert_eq!(reply, r#"{"id":4,"unsubscribe":{}}"#);
     world.journal_works = true;

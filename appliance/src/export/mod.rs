@@ -113,7 +113,7 @@ impl Sources {
     pub fn values(&self, metric: Metric) -> impl Iterator<Item = (&str, u64)> {
         let name = METRICS[metric as usize].name;
         let has = move |core: &str| match name.split('_').next() {
-            Some("journal") => core == "journal",
+            Some("journal" | "presence") => core == "journal",
             Some("api") => core == "control",
             Some("ring") if name.starts_with("ring_submit") => core != "journal",
             Some("ring") => core == "journal",

@@ -192,6 +192,7 @@ fn prometheus_reads_every_number_once() {
         ("cluecast_session_players{core=\"data-0\"}", 0),
         ("cluecast_session_players{core=\"data-1\"}", 5),
         ("cluecast_journal_events{core=\"journal\"}", 12),
+        ("cluecast_presence_entries{core=\"journal\"}", 0),
         ("cluecast_ring_submit_full{core=\"control\"}", 3),
         ("cluecast_ring_submit_full{core=\"data-0\"}", 0),
         ("cluecast_xdp_frames{verdict=\"steered\"}", 9),

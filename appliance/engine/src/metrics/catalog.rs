@@ -147,6 +147,7 @@ catalog! {
     SessionTold "session_told" Counter "Connections that a backend subscribed, unsubscribed, disconnected or refreshed";
     SessionToldInVain "session_told_in_vain" Counter "Subscriptions a backend wanted that could not be made: no room, or too many of that player";
     SessionChunksFull "session_chunks_full" Counter "Connections closed because the private chunk pool was empty";
+    SessionLeavesWaited "session_leaves_waited" Counter "Times a core could not tell of a leave at once because its submit ring was full";
 
     // ring
     RingSubmitFull "ring_submit_full" Counter "Submissions refused because the submit ring was full";
@@ -179,7 +180,6 @@ catalog! {
     PresenceJoins "presence_joins" Counter "Entries made";
     PresenceLeaves "presence_leaves" Counter "Entries removed";
     PresencePushesDropped "presence_pushes_dropped" Counter "Joins and leaves not announced because their hunt has announced as much as it may";
-    PresenceLeavesWaited "presence_leaves_waited" Counter "Times a core could not tell of a leave at once because its submit ring was full";
 
     // control
     ApiRequests "api_requests" Counter "Admin API requests";

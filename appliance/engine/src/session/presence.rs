@@ -75,7 +75,7 @@ impl Sessions {
                 conn: departure.conn.to_bits(),
             };
             if !road.submit.submit(&leave) {
-                return self.counters.inc(Metric::PresenceLeavesWaited);
+                return self.counters.inc(Metric::SessionLeavesWaited);
             }
             road.hunts.attendance.left();
         }
