@@ -4,11 +4,12 @@
 //! The whole appliance is asked in `tests/appliance/api.rs`.
 
 mod backend;
+mod players;
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use engine::hunt::publication::ClientInfo;
+use engine::hunt::publication::{ClientInfo, Publication, append_tag};
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
 use engine::protobuf::append_delimited;
@@ -35,16 +36,18 @@ fn a_publish_is_answered_with_its_place() {
         };
         assert!(publish.info.is_empty() && publish.stamp_us > 0);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut tags = Vec::new();
+        append_tag(&mut tags, "k", "v");
+        assert!(publish.tags.is_empty() || publish.tags == tags);
         ears.lock().unwrap().push([
             publish.hunt.to_owned(),
             text(publish.data),
-            text(publish.tags),
+            publish.skip_history.to_string(),
             publish.idempotency_key.to_owned(),
         ]);
         say(published(publish.token, 41));
     }));
-    let body =
-        r#"{"channel":"hunt","data":{ "a" : "b c"},"tags":{"k":"v"},"idempotency_key":"once"}"#;
+    let body = r#"{"channel":"hunt","data":{ "a" : "b c"},"tags":{"k":"v"},"delta":true,"skip_history":true,"idempotency_key":"once"}"#;
     let key = [("X-API-Key", API_KEY)];
     let (status, text) = backend.post("/api/publish", &key, body);
     let wanted = json!({"result": {"offset": 41, "epoch": "e"}});
@@ -53,8 +56,8 @@ fn a_publish_is_answered_with_its_place() {
     // The older way, and the payload in base64: {"a": 1}.
     let body = r#"{"method":"publish","params":{"channel":"hunt","b64data":"eyJhIjogMX0="}}"#;
     assert_eq!(backend.post("/api", &key, body), (200, text));
-    let first = ["hunt", r#"{"a":"b c"}"#, r#"{"k":"v"}"#, "once"];
-    let second = ["hunt", r#"{"a":1}"#, "", ""];
+    let first = ["hunt", r#"{"a":"b c"}"#, "true", "once"];
+    let second = ["hunt", r#"{"a":1}"#, "false", ""];
     assert_eq!(*heard.lock().unwrap(), [first, second]);
     let counts = [Metric::ApiRequests, Metric::ApiErrors].map(|metric| backend.count(metric));
     assert_eq!(counts, [2, 0]);
@@ -110,13 +113,25 @@ fn history_asks_for_what_was_asked() {
             return say(Record::Refused { token, refusal });
         }
         let since = asked.since.map(|(_, offset)| offset);
-        let echo = json!([asked.hunt, asked.limit, since, asked.reverse]);
-        let publications = format!(r#"{{"offset":1,"data":{echo}}},{{"offset":2,"data":2}}"#);
+        let echo = json!([asked.hunt, asked.limit, since, asked.reverse]).to_string();
+        let mut publications = Vec::new();
+        for (offset, data) in [(1, echo.as_bytes()), (2, b"2")] {
+            let mut body = Vec::new();
+            let (info, tags) = (&[][..], &[][..]);
+            let publication = Publication {
+                data,
+                info,
+                offset,
+                tags,
+            };
+            publication.append(&mut body);
+            append_delimited(&mut publications, &body);
+        }
         say(Record::History(HistoryPage {
             token,
             epoch: "e",
             top: 5,
-            publications: publications.as_bytes(),
+            publications: &publications,
         }));
     }));
     let ask = |body: Value| backend.call("history", &body);
@@ -239,7 +254,18 @@ fn what_cannot_be_done_gets_its_code() {
         (
             108,
             "publish",
-            json!({"channel": "hunt", "data": 1, "skip_history": true}),
+            json!({"channel": "hunt", "data": 1, "version": 3}),
+        ),
+        (102, "history_remove", json!({"channel": "nowhere:1"})),
+        (102, "presence_stats", json!({"channel": "nowhere:1"})),
+        (107, "history_remove", json!({})),
+        (107, "channels", json!({"pattern": "["})),
+        (108, "history", json!({"channel": "brief:1"})),
+        (108, "history_remove", json!({"channel": "brief:1"})),
+        (
+            108,
+            "rpc",
+            json!({"method": "getCurrentGame", "params": {}}),
         ),
         (108, "presence", json!({"channel": "hunt"})),
     ];
@@ -312,7 +338,7 @@ fn a_batch_answers_each_command() {
         {"publish": {"channel": "hunt", "data": 1}},
     ]});
     let answer = backend.call("batch", &batch);
-    let replies = answer["result"]["replies"].as_array().unwrap();
+    let replies = answer["replies"].as_array().unwrap();
     let said = |reply: &Value| {
         let offset = reply["publish"]["offset"].as_u64();
         offset.or(reply["error"]["code"].as_u64())

@@ -8,16 +8,17 @@ use crate::journal::draft::{Draft, Step, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::pages::Pages;
 use crate::journal::presence::{Client, Presence, Verdict};
+use crate::journal::record::parse;
 use crate::journal::sinks::Sinks;
 use crate::journal::store::{Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{
     ChannelsPage, Event, HistoryPage, HuntNumber, Moved, Movement, PresencePage, Published,
-    RECORD_BYTES_MAX, Record, Refusal, Subscribed,
+    RECORD_BYTES_MAX, Record, Refusal, Relay, Stand, Subscribed,
 };
 use crate::ring::bytes::Full;
-use crate::ring::submit::{HUNT_NAME_BYTES_MAX, Want};
+use crate::ring::submit::{HUNT_NAME_BYTES_MAX, Tell, Want};
 use crate::units::Micros;
 
 /// Longest encoded `Published`: three numbers and an epoch.
@@ -114,7 +115,7 @@ impl Delivery {
     fn place<S>(&self, step: &Step, road: &mut Road<'_, S>) -> Result<(), Full> {
         let record = &self.record[..self.record_len];
         match step.what {
-            What::Event { .. } | What::Tell(_) => {
+            What::Event { .. } | What::Tell { .. } => {
                 road.sinks
                     .event(record, step.source, &self.answer[..self.answer_len])
             }
@@ -173,12 +174,8 @@ impl Delivery {
             }
             &What::Presence { hunt, want } => self.presence(step, hunt, want, road),
             What::Enter { .. } | What::Leave { .. } => self.movement(step, draft, road),
-            What::Tell(record) => {
-                let record = &draft.infos[record.clone()];
-                self.record[..record.len()].copy_from_slice(record);
-                self.record_len = record.len();
-                let token = step.token;
-                self.answer_len = emit(&Record::Done { token }, &mut self.answer);
+            What::Tell { tell, hunt } => {
+                self.relay(step.token, &draft.infos[tell.clone()], *hunt, road);
             }
             What::RemoveHistory => self.set(&Record::Done { token: step.token }),
             What::Channels { from } => self.channels(step.token, *from, road),
@@ -263,6 +260,30 @@ impl Delivery {
             more: self.listed.is_some(),
         };
         self.record_len = emit(&Record::Presence(answer), &mut self.record);
+    }
+
+    /// Passes on what is done to a user's connections.
+    fn relay<S>(
+        &mut self,
+        token: u64,
+        tell: &[u8],
+        hunt: Option<HuntNumber>,
+        road: &mut Road<'_, S>,
+    ) {
+        let Some(tell) = parse::<Tell<'_>>(tell) else {
+            debug_assert!(false, "the draft wrote it");
+            return self.refuse(token, Refusal::Unavailable, road.counters);
+        };
+        let stand = hunt.map(|number| {
+            let hunt = road.hunts.get(number);
+            Stand {
+                hunt: number,
+                epoch: &hunt.epoch,
+                top: hunt.told,
+            }
+        });
+        self.set(&Record::Tell(Relay { tell, stand }));
+        self.answer_len = emit(&Record::Done { token }, &mut self.answer);
     }
 
     /// Looks at a bounded number of hunts for subscribers.

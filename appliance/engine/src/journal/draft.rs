@@ -13,10 +13,10 @@ use crate::journal::pages::Query;
 use crate::journal::record::{EventRecord, emit};
 use crate::journal::retain::Retention;
 use crate::journal::store::Batch;
-use crate::ring::broadcast::{HuntNumber, Record, Refusal};
+use crate::ring::broadcast::{HuntNumber, Refusal};
 use crate::ring::submit::{
     EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Presence, Publish, Submission,
-    Subscribe, Tell, Want,
+    Subscribe, Tell, Told, Want,
 };
 use crate::units::Micros;
 use crate::ws::deflate::Deflater;
@@ -74,8 +74,12 @@ pub(super) enum What {
         part: Part,
         info: Range<usize>,
     },
-    /// To be passed on to every data core; the record lies in [`Draft::infos`].
-    Tell(Range<usize>),
+    /// To be passed on to every data core; the submission's `Tell` lies in [`Draft::infos`].
+    Tell {
+        tell: Range<usize>,
+        /// The hunt of a subscribe.
+        hunt: Option<HuntNumber>,
+    },
     /// A history was dropped; none when there was none.
     RemoveHistory,
     /// Hunts that have subscribers, from a number on.
@@ -104,7 +108,7 @@ pub(super) struct Draft {
     pub(super) steps: Vec<Step>,
     pub(super) publications: Vec<u8>,
     pub(super) deflated: Vec<u8>,
-    /// Client infos of those who came, and records that are passed on.
+    /// Client infos of those who came, and what is passed on.
     pub(super) infos: Vec<u8>,
     pub(super) batch: Batch,
     /// Hunts with an event in the batch.
@@ -152,7 +156,7 @@ impl Draft {
             Submission::Presence(ask) => (ask.token, Ok(self.presence(ask, order))),
             Submission::Enter(enter) => (0, Ok(self.enter(enter))),
             &Submission::Leave { hunt, conn } => (0, Ok(What::Leave { hunt, conn })),
-            Submission::Tell(tell) => (tell.token, Ok(self.tell(tell))),
+            Submission::Tell(tell) => (tell.token, self.tell(tell, order)),
             &Submission::RemoveHistory { token, hunt } => (token, self.remove_history(hunt, order)),
             &Submission::Channels { token, from } => {
                 self.reads += 1;
@@ -241,10 +245,15 @@ impl Draft {
         }
     }
 
-    fn tell(&mut self, tell: &Tell<'_>) -> What {
+    fn tell(&mut self, tell: &Tell<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {
+        let hunt = match tell.what {
+            Told::Subscribe(by_server) => Some(open(by_server.hunt, Purpose::Ask, order)?),
+            _ => None,
+        };
         let start = self.infos.len();
-        emit(&Record::Tell(*tell), &mut self.infos);
-        What::Tell(start..self.infos.len())
+        emit(tell, &mut self.infos);
+        let tell = start..self.infos.len();
+        Ok(What::Tell { tell, hunt })
     }
 
     /// Drops all that is kept up to here. A later event of the same batch stays, an earlier one goes.

@@ -61,6 +61,7 @@ enum Got {
     Told {
         token: u64,
         user: String,
+        top: Option<u64>,
     },
     Done(u64),
     Channels {
@@ -301,9 +302,10 @@ fn owned(bytes: &[u8]) -> Got {
             movement: m.movement,
             client: client(m.who),
         },
-        Record::Tell(tell) => Got::Told {
-            token: tell.token,
-            user: tell.user.to_owned(),
+        Record::Tell(relay) => Got::Told {
+            token: relay.tell.token,
+            user: relay.tell.user.to_owned(),
+            top: relay.stand.map(|stand| stand.top),
         },
         Record::Done { token } => Got::Done(token),
         Record::Channels(page) => Got::Channels {

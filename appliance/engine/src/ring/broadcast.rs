@@ -53,7 +53,7 @@ pub enum Record<'a> {
     Movement(Moved<'a>),
     /// Something is done to a user's connections; for every data core.
     #[serde(borrow)]
-    Tell(Tell<'a>),
+    Tell(Relay<'a>),
     /// Answer to what needs no other: it is done.
     Done {
         /// Token of the submission.
@@ -182,6 +182,28 @@ pub enum Movement {
     Join,
     /// Left.
     Leave,
+}
+
+/// See [`Record::Tell`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay<'a> {
+    /// What is done, and to whom.
+    #[serde(borrow)]
+    pub tell: Tell<'a>,
+    /// Where the hunt of a subscribe stands at this place in the ring; none for what is no subscribe.
+    #[serde(borrow)]
+    pub stand: Option<Stand<'a>>,
+}
+
+/// Where a hunt stands; see [`Subscribed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand<'a> {
+    /// The hunt's number.
+    pub hunt: HuntNumber,
+    /// The hunt's epoch.
+    pub epoch: &'a str,
+    /// Offset of the hunt's last event.
+    pub top: u64,
 }
 
 /// See [`Record::Channels`].

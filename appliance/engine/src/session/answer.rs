@@ -17,7 +17,7 @@ impl Sessions {
             Record::History(answer) => answer.token,
             Record::Refused { token, .. } => *token,
             Record::Presence(answer) => answer.token,
-            Record::Tell(tell) => return self.on_tell(road, tell),
+            Record::Tell(relay) => return self.on_tell(road, relay),
             // For the control core alone.
             Record::Done { .. } | Record::Channels(_) => return,
             Record::Event(_) | Record::Movement(_) => return,

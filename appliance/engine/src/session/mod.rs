@@ -215,7 +215,7 @@ impl Sessions {
             waiting: VecDeque::new(),
             touched: SlotQueue::new(players_max),
             wheel: Wheel::new(players_max),
-            users: Users::new(players_max, [seed.rotate_left(32), seed]),
+            users: Users::new([seed.rotate_left(32), seed]),
             out: Vec::with_capacity(command_bytes),
             framed: Vec::with_capacity(message_bytes),
             scratch: Vec::with_capacity(message_bytes),

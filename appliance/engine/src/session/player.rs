@@ -207,6 +207,9 @@ pub struct Player {
     pub decoder: Decoder,
 }
 
+// What a token costs besides its texts (docs/memory.md).
+const _: () = assert!(size_of::<Bearer>() == 104);
+
 // A player costs no more than this, also when the place is empty (docs/memory.md).
 const _: () = assert!(size_of::<Option<Player>>() == 96);
 const _: () = assert!(std::mem::offset_of!(Player, bearer) == 32);

@@ -5,13 +5,13 @@
 //! to see to (its tokens). All connections of a user on this core are dealt with at once: a user has a
 //! few, and each costs what a command of its own would.
 //!
-//! A subscription goes the way of a player's own: the journal is asked where the hunt stands, and the push
-//! goes out with the answer. One that cannot be made (no room, or the player has as many as it may) is
+//! A subscription begins at that place too, because the journal says where the hunt stands there; only one
+//! that is to start in the past asks the journal for that first, as a player's own would. One that cannot be made (no room, or the player has as many as it may) is
 //! dropped and moves `session_told_in_vain`.
 
 use crate::metrics::catalog::Metric;
 use crate::protobuf::delimited;
-use crate::ring::broadcast::Record;
+use crate::ring::broadcast::{Record, Relay, Stand};
 use crate::ring::submit::{ByServer, Tell, Told};
 use crate::session::codec::{Push, Pushed};
 use crate::session::codes::{Disconnect, Unsubscribe};
@@ -19,22 +19,24 @@ use crate::session::permission;
 use crate::session::player::{ClientId, Phase};
 use crate::session::refresh::expiry;
 use crate::session::rules::ServerSubscription;
-use crate::session::subscribe::{Extras, Found, Wanted, at_top, result, subscribe_submission};
+use crate::session::subscribe::{Extras, Found, Wanted, result, subscribe_submission};
 use crate::session::{Purpose, Road, Sessions};
 use crate::units::ConnId;
 
 impl Sessions {
     /// Does what a backend wants to those connections of a user that are meant.
-    pub(super) fn on_tell(&mut self, road: &mut Road<'_>, tell: &Tell<'_>) {
+    pub(super) fn on_tell(&mut self, road: &mut Road<'_>, relay: &Relay<'_>) {
+        let Relay { tell, stand } = relay;
         let mut slot = self.first_of(tell.user);
         while let Some(Some(player)) = self.players.get(slot as usize) {
             let id = player.id(slot);
-            let is_there = matches!(player.phase, Phase::Connecting | Phase::Connected);
+            let is_there = player.user() == tell.user
+                && matches!(player.phase, Phase::Connecting | Phase::Connected);
             // It may be gone afterwards.
             slot = self.next_of(slot);
             if is_there && self.is_meant(id, tell) {
                 self.counters.inc(Metric::SessionTold);
-                self.tell(road, id, &tell.what);
+                self.tell(road, id, &tell.what, stand.as_ref());
             }
         }
     }
@@ -54,7 +56,13 @@ impl Sessions {
             && (tell.session.is_empty() || tell.session == session)
     }
 
-    fn tell(&mut self, road: &mut Road<'_>, id: ConnId, what: &Told<'_>) {
+    fn tell(
+        &mut self,
+        road: &mut Road<'_>,
+        id: ConnId,
+        what: &Told<'_>,
+        stand: Option<&Stand<'_>>,
+    ) {
         match *what {
             Told::Disconnect { code, reason, .. } => {
                 self.tell_disconnect(road, id, code, reason);
@@ -66,7 +74,11 @@ impl Sessions {
                 }
             }
             Told::Refresh { ttl_s, info } => self.refresh_by_server(road, id, ttl_s, info),
-            Told::Subscribe(ref by) => self.subscribe_later(road, id, by),
+            Told::Subscribe(ref by) => {
+                if let Some(stand) = stand {
+                    self.subscribe_later(road, id, by, stand);
+                }
+            }
         }
     }
 
@@ -102,7 +114,13 @@ impl Sessions {
     }
 
     /// Subscribes a player that is connected already.
-    fn subscribe_later(&mut self, road: &mut Road<'_>, id: ConnId, by: &ByServer<'_>) {
+    fn subscribe_later(
+        &mut self,
+        road: &mut Road<'_>,
+        id: ConnId,
+        by: &ByServer<'_>,
+        stand: &Stand<'_>,
+    ) {
         if self.subscribed_to(road, id, by.hunt).is_some() {
             return;
         }
@@ -123,8 +141,13 @@ impl Sessions {
         let (epoch, offset) = by.since.unwrap_or_default();
         wanted.recover = by.since.is_some() && wanted.recoverable;
         wanted.offset = offset;
-        if let Some(slot) = at_top(road, by.hunt, epoch, &wanted) {
-            return self.enter_later(road, id, slot, &wanted, extras, wanted.recover);
+        let is_at_top = offset == stand.top && (epoch.is_empty() || epoch == stand.epoch);
+        if !wanted.recover || is_at_top {
+            let opened = road.hunts.open(stand.hunt, by.hunt, stand.epoch, stand.top);
+            return match opened {
+                Ok(slot) => self.enter_later(road, id, slot, &wanted, extras, wanted.recover),
+                Err(_) => self.counters.inc(Metric::SessionToldInVain),
+            };
         }
         let Some(token) = self.note(id, 0, Purpose::Later(wanted, extras)) else {
             return self.counters.inc(Metric::SessionToldInVain);

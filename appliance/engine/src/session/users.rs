@@ -1,16 +1,17 @@
 //! Which connections a user has on this core, so that a backend can reach them without a look at every
 //! player.
 //!
-//! An index leads from the user to one of its connections, and the records of the others hang on that one
-//! in a list through their [`Bearer`](super::player::Bearer)s. A connection is in it from the connect
-//! command that names its user until it leaves (`Sessions::leave`); the anonymous never are.
+//! A map leads from the hash of the user's name to one of its connections, and the others hang on that one in
+//! a list through their [`Bearer`](super::player::Bearer)s. A connection is in it from the connect command
+//! that names its user until it leaves (`Sessions::leave`); the anonymous never are. Should two names have the
+//! same 64 bits, their connections share a list: whoever walks it looks at the name.
 //!
-//! Memory: the index, taken at start ([`Index`]), and eight bytes in the bearer. Bound: a place for every
-//! player, so it cannot be full.
+//! Memory: 17 bytes of the map for each user, up to twice that by its doubling, and 12 in the bearer; it
+//! grows when a user connects. Bound: the number of players.
 
+use ahash::AHashMap;
 use siphasher::sip::SipHasher24;
 
-use crate::memory::index::Index;
 use crate::memory::slab::NONE;
 use crate::session::Sessions;
 use crate::session::player::Player;
@@ -23,45 +24,39 @@ pub struct Peers {
     next: u32,
 }
 
-/// First connection of every user.
+/// The first connection, a slot, of every user by the hash of its name.
 #[derive(Debug)]
 pub(super) struct Users {
-    first: Index,
+    first: AHashMap<u64, u32>,
     /// Users may choose their names.
     key: [u64; 2],
 }
 
 impl Users {
-    pub(super) fn new(players_max: u32, key: [u64; 2]) -> Users {
+    pub(super) fn new(key: [u64; 2]) -> Users {
         Users {
-            first: Index::new(players_max),
+            first: AHashMap::new(),
             key,
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.first.bytes()
+        self.first.capacity() * (size_of::<(u64, u32)>() + 1)
     }
 
-    fn hash(&self, user: &str) -> u32 {
-        let hash = SipHasher24::new_with_keys(self.key[0], self.key[1]).hash(user.as_bytes());
-        // The lower half of 64 bits fits.
-        u32::try_from(hash & 0xffff_ffff).unwrap_or(0)
+    fn hash(&self, user: &str) -> u64 {
+        SipHasher24::new_with_keys(self.key[0], self.key[1]).hash(user.as_bytes())
     }
 }
 
 impl Sessions {
-    /// The user's first connection: a slot, or `NONE`.
+    /// The first connection that may be the user's: a slot, or `NONE`.
     pub(super) fn first_of(&self, user: &str) -> u32 {
-        let holds = |slot: u32| {
-            let player = self.players.get(slot as usize).and_then(Option::as_ref);
-            player.is_some_and(|player| player.user() == user)
-        };
-        let hash = self.users.hash(user);
-        self.users.first.find(hash, holds).unwrap_or(NONE)
+        let first = self.users.first.get(&self.users.hash(user));
+        first.copied().unwrap_or(NONE)
     }
 
-    /// The user's next connection after that in `slot`.
+    /// The next one after that in `slot`.
     pub(super) fn next_of(&self, slot: u32) -> u32 {
         self.peers(slot).map_or(NONE, |peers| peers.next)
     }
@@ -78,10 +73,9 @@ impl Sessions {
             next: NONE,
         };
         if first == NONE {
-            let listed = self.users.first.insert(hash, id.slot);
-            debug_assert!(listed, "the index has a place for every player");
+            self.users.first.insert(hash, id.slot);
         } else {
-            // Behind the first one, which stays where the index leads.
+            // Behind the first one, which stays where the map leads.
             peers.next = self.next_of(first);
             self.change(first, |first| first.next = id.slot);
             self.change(peers.next, |next| next.previous = id.slot);
@@ -100,10 +94,10 @@ impl Sessions {
         let Peers { previous, next } = peers;
         if previous == NONE {
             let hash = self.users.hash(self.user(id));
-            self.users.first.remove(hash, id.slot);
-            if next != NONE {
-                self.users.first.insert(hash, next);
-            }
+            match next {
+                NONE => self.users.first.remove(&hash),
+                next => self.users.first.insert(hash, next),
+            };
         }
         self.change(previous, |previous| previous.next = next);
         self.change(next, |next| next.previous = previous);

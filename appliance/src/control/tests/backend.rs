@@ -44,6 +44,9 @@ name = "chat"
 [[namespace]]
 name = "seen"
 presence = true
+[[namespace]]
+name = "brief"
+history_size = 0
 "#;
 
 /// Hears a submission and says what the journal answers, if anything.
@@ -143,11 +146,16 @@ impl Backend {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// A request whose body is announced with `length` bytes and ends after `body`.
-    pub(super) fn post_part(&self, length: usize, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+    pub(super) fn dial(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
         let patience = Duration::from_secs(30);
         stream.set_read_timeout(Some(patience)).unwrap();
+        stream
+    }
+
+    /// A request whose body is announced with `length` bytes and ends after `body`.
+    pub(super) fn post_part(&self, length: usize, body: &str) -> TcpStream {
+        let mut stream = self.dial();
         let head = format!(
             "POST /api/info HTTP/1.1\r\nHost: a\r\nX-API-Key: {API_KEY}\r\n\
              Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"

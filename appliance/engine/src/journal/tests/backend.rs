@@ -2,11 +2,14 @@
 
 use super::*;
 use crate::journal::memory_store::Fault;
-use crate::ring::submit::{Tell, Told};
+use crate::ring::submit::{ByServer, Tell, Told};
 
 impl Rig {
-    fn tell(&mut self, token: u64, user: &str) {
-        let what = Told::Unsubscribe { hunt: "h" };
+    fn tell(&mut self, token: u64, user: &str, hunt: &str) {
+        let what = Told::Subscribe(ByServer {
+            hunt,
+            ..ByServer::default()
+        });
         let (client, session) = ("", "");
         self.submit(
             CONTROL,
@@ -38,13 +41,14 @@ fn published(got: &[Got]) -> Vec<u64> {
 fn all_data_cores_are_told_between_the_same_events() {
     let mut rig = Rig::new();
     rig.publish(CONTROL, 1, "h", "1");
-    rig.tell(2, "ann");
+    rig.tell(2, "ann", "h");
     rig.publish(CONTROL, 3, "h", "2");
     let answers = rig.run(CONTROL);
     assert_eq!(answers[1], Got::Done(2));
     let told = Got::Told {
         token: 2,
         user: "ann".to_owned(),
+        top: Some(1),
     };
     for core in 0..2 {
         let got = rig.take(core);
@@ -54,8 +58,11 @@ fn all_data_cores_are_told_between_the_same_events() {
     rig.store.set_fault(Fault::Commit);
     rig.publish(CONTROL, 4, "h", "3");
     rig.run(CONTROL);
-    rig.tell(5, "ann");
-    assert_eq!(rig.run(CONTROL), [Got::Done(5)]);
+    rig.tell(5, "ann", "h");
+    rig.tell(6, "ann", "");
+    let refusal = Refusal::BadRequest;
+    let refused = Got::Refused { token: 6, refusal };
+    assert_eq!(rig.run(CONTROL), [Got::Done(5), refused]);
 }
 
 #[test]
