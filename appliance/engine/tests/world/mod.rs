@@ -670,7 +670,7 @@ impl World {
             while let Some(answer) = self.answers.pop() {
                 match postcard::from_bytes::<Record<'_>>(answer).unwrap() {
                     Record::Presence(page) => {
-                        let infos = delimited(page.entries).map(|info| ClientInfo::parse(info));
+                        let infos = delimited(page.entries).map(ClientInfo::parse);
                         clients.extend(infos.map(|info| info.unwrap().client.to_owned()));
                         going = page.more;
                         if !going {
