@@ -120,10 +120,9 @@ pub fn start(config: &Config) -> Result<Appliance> {
     let (mut submits, sources): (Vec<_>, _) = (0..=count).map(submit_ring).unzip();
     let (sinks, mut broadcasts): (_, Vec<_>) = (0..=count).map(broadcast_ring).unzip();
     let counters = cores.counters[count + 1].clone();
-    let settings = translate::journal(config);
     let mut journal = JournalCore::open(
         store,
-        settings,
+        translate::journal(config),
         sources,
         sinks,
         count,

@@ -36,6 +36,7 @@ fn those_that_are_meant_are_closed() {
         let is_closed = |(player, _): &(usize, String)| world.players[*player].closed;
         anns.iter().map(is_closed).collect::<Vec<_>>()
     };
+    assert_eq!(world.count(Metric::SessionUsers), 1);
     // Nobody of that name, not with that id.
     world.tell("bob", CLOSE);
     world.tell("", CLOSE);
@@ -68,6 +69,7 @@ fn those_that_are_meant_are_closed() {
     assert_eq!(world.players[late].closed, off);
     assert_eq!(world.players[stranger].closed, None);
     assert_eq!(world.count(Metric::SessionTold), 6);
+    assert_eq!(world.count(Metric::SessionUsers), 0);
     world.run(8_000);
     assert_eq!(world.core.connections(), 1);
 }

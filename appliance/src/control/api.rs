@@ -61,6 +61,8 @@ pub struct Api {
 pub struct Totals {
     /// Players connected.
     pub players: u64,
+    /// Users among them, without the anonymous; one on two cores counts twice.
+    pub users: u64,
     /// Hunts with a subscriber.
     pub hunts: u64,
     /// Subscriptions.
@@ -79,6 +81,7 @@ impl Api {
         };
         Totals {
             players: sum(Metric::SessionPlayers),
+            users: sum(Metric::SessionUsers),
             hunts: sum(Metric::SessionHunts),
             subscriptions: sum(Metric::SessionSubscriptions),
         }

@@ -316,7 +316,7 @@ fn info(api: &Api) -> String {
         "name": "cluecast",
         "version": env!("CARGO_PKG_VERSION"),
         "num_clients": totals.players,
-        "num_users": totals.players,
+        "num_users": totals.users,
         "num_channels": totals.hunts,
         "num_subs": totals.subscriptions,
         "uptime": api.started.elapsed().as_secs(),

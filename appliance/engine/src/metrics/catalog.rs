@@ -129,6 +129,7 @@ catalog! {
 
     // session
     SessionPlayers "session_players" Gauge "Players connected (connect command accepted)";
+    SessionUsers "session_users" Gauge "Users with a name that have a connection on this core";
     SessionSubscriptions "session_subscriptions" Gauge "Subscriptions held";
     SessionHunts "session_hunts" Gauge "Hunts with a subscriber on this core";
     SessionCommands "session_commands" Counter "Client commands taken";

@@ -13,6 +13,7 @@ use ahash::AHashMap;
 use siphasher::sip::SipHasher24;
 
 use crate::memory::slab::NONE;
+use crate::metrics::catalog::Metric;
 use crate::session::Sessions;
 use crate::session::player::Player;
 use crate::units::ConnId;
@@ -83,6 +84,7 @@ impl Sessions {
         if let Some(bearer) = self.player(id).and_then(|player| player.bearer.as_mut()) {
             bearer.peers = Some(peers);
         }
+        self.count_users();
     }
 
     /// The connection is no longer its user's.
@@ -101,6 +103,12 @@ impl Sessions {
         }
         self.change(previous, |previous| previous.next = next);
         self.change(next, |next| next.previous = previous);
+        self.count_users();
+    }
+
+    fn count_users(&self) {
+        let users = self.users.first.len() as u64;
+        self.counters.set(Metric::SessionUsers, users);
     }
 
     fn peers(&self, slot: u32) -> Option<Peers> {

@@ -83,6 +83,7 @@ impl Backend {
         let counters = Counters::default();
         let (data, journal_cells) = (Counters::default(), Counters::default());
         data.set(Metric::SessionPlayers, 7);
+        data.set(Metric::SessionUsers, 3);
         data.set(Metric::SessionHunts, 2);
         data.set(Metric::SessionSubscriptions, 9);
         journal_cells.set(Metric::JournalHealthy, 1);
