@@ -47,6 +47,7 @@ presence = true
 [[namespace]]
 name = "brief"
 history_size = 0
+force_recovery = false
 "#;
 
 /// Hears a submission and says what the journal answers, if anything.
