@@ -9,9 +9,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh
+SCRIPTS := .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh bench/storm.sh
 
-.PHONY: setup demo run test autobahn lint bench bench-lossy bench-hostile fuzz rfc soak
+.PHONY: setup demo run test autobahn lint bench bench-lossy bench-hostile bench-storm fuzz rfc soak
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -75,3 +75,9 @@ bench-hostile: setup
 	cargo build --release -p cluecast
 	cargo build --release -p bench
 	bench/hostile.sh
+
+# 10,000 players are cut off and return at once, beside 500 others; half a minute.
+bench-storm: setup
+	cargo build --release -p cluecast
+	cargo build --release -p bench
+	bench/storm.sh
