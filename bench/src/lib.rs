@@ -2,6 +2,7 @@
 //! sockets: nothing of the appliance judges itself.
 //!
 //! - [`swarm`]: a crowd of players that checks every event it gets.
+//! - [`storm`]: a crowd that is cut off and returns all at once.
 //! - [`faultlink`]: a wire that loses, delays and damages.
 //! - [`flood`]: an attacker.
 //! - [`fanout`]: the same service on the kernel's TCP, to be measured beside.
@@ -13,6 +14,7 @@ mod dice;
 pub mod packet;
 
 pub mod swarm;
+pub mod storm;
 pub mod faultlink;
 pub mod flood;
 pub mod fanout;

@@ -228,7 +228,7 @@ pub(crate) fn join_commands(options: &Options, player: usize) -> anyhow::Result<
 }
 
 /// A socket whose SYN is out.
-fn connect_to(address: SocketAddr) -> anyhow::Result<TcpStream> {
+pub(crate) fn connect_to(address: SocketAddr) -> anyhow::Result<TcpStream> {
     let family = if address.is_ipv4() {
         AddressFamily::Inet
     } else {

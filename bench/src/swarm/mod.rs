@@ -24,17 +24,21 @@
 mod options;
 mod clock;
 mod plan;
-mod wire;
+pub(crate) mod wire;
 mod ledger;
 mod judge;
 mod player;
 mod crowd;
 mod stalled;
 mod publisher;
-mod process;
+pub(crate) mod process;
 mod report;
 mod run;
 
 pub(crate) use clock::{now_ns, seconds_to_ns};
+pub(crate) use crowd::connect_to;
+pub(crate) use judge::histogram;
 pub use options::Options;
+pub(crate) use publisher::Connection;
+pub(crate) use run::raise_file_limit;
 pub use run::{Outcome, run};

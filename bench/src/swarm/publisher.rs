@@ -51,9 +51,10 @@ pub(crate) struct Result {
     pub(crate) late_ns_max: u64,
 }
 
+/// A keep-alive connection to the admin API.
 #[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
     /// The event whose answer is awaited, and since when.
     busy: Option<(usize, u64)>,
     answer: Vec<u8>,
@@ -195,8 +196,15 @@ impl Publisher {
 }
 
 impl Connection {
+    /// A connection that waits for answers.
+    pub(crate) fn open_blocking(admin: SocketAddr) -> anyhow::Result<Connection> {
+        let connection = open(admin)?;
+        connection.stream.set_nonblocking(false)?;
+        Ok(connection)
+    }
+
     /// The answer once it is complete: the acknowledged offset, or the text of a refusal.
-    fn receive(&mut self) -> anyhow::Result<Option<std::result::Result<u64, String>>> {
+    pub(crate) fn receive(&mut self) -> anyhow::Result<Option<std::result::Result<u64, String>>> {
         let mut bytes = [0; 4_096];
         match self.stream.read(&mut bytes) {
             Ok(0) => anyhow::bail!("the admin API closed the connection"),

@@ -60,7 +60,7 @@ struct Samples {
 
 /// Runs a swarm from the first SYN to the report.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
-    raise_file_limit(options)?;
+    raise_file_limit(options.players + options.stalled + options.publishers + 64)?;
     let sample = || options.pid.map(process::sample).transpose();
     let before = sample()?;
     let stalled = Stalled::join(options)?;
@@ -303,10 +303,10 @@ fn own_cpu_seconds() -> f64 {
     })
 }
 
-/// One descriptor per player and per publisher connection, and some for everything else.
-fn raise_file_limit(options: &Options) -> anyhow::Result<()> {
+/// Lets this process have `wanted` open files.
+pub(crate) fn raise_file_limit(wanted: usize) -> anyhow::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let wanted = (options.players + options.stalled + options.publishers + 64) as u64;
+    let wanted = wanted as u64;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < wanted {
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).with_context(|| {
