@@ -1,6 +1,6 @@
 //! The configuration in the words of the engine and of `xdp-prog`.
 
-use engine::journal::{self, Retention, Rule};
+use engine::journal::{self, PathRule, Retention, Rule};
 use engine::session::rules::{ChannelRules, Rules};
 use engine::tcp;
 use engine::units::Micros;
@@ -70,6 +70,7 @@ pub fn rules(config: &Config) -> Rules {
         echo_message_bytes_max: config.debug.echo_message_bytes_max,
         channels_max: client.channels_max,
         lag_bytes_max: client.lag_bytes_max as u64,
+        positions_per_s: client.positions_per_s,
         default: channel_rules(config.channel),
         namespaces: namespaces.collect(),
     }
@@ -130,6 +131,10 @@ pub fn journal(config: &Config) -> journal::Config {
         retention: Retention {
             default: rule(config.channel),
             namespaces: namespaces.collect(),
+            paths: PathRule {
+                ttl_ms: config.journal.path_ttl_s.saturating_mul(1_000),
+                points_max: config.journal.path_points_max,
+            },
         },
     }
 }

@@ -35,6 +35,7 @@ pub mod session;
 pub mod ring;
 pub mod journal;
 pub mod hunt;
+pub mod path;
 
 pub mod cores;
 pub mod memory;

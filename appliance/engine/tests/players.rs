@@ -196,7 +196,7 @@ fn what_is_not_allowed_is_refused_with_its_code() {
         (r#"{"id":4,"subscribe":{"channel":"closed:x"}}"#, 103),
         (r#"{"id":5,"publish":{"channel":"closed:x","data":1}}"#, 103),
         (r#"{"id":6,"presence":{"channel":"a"}}"#, 108),
-        (r#"{"id":7,"rpc":{"method":"x"}}"#, 108),
+        (r#"{"id":7,"rpc":{"method":"x"}}"#, 104),
     ] {
         let reply = world.ask(player, command);
         assert!(

@@ -15,6 +15,9 @@ use crate::control::demo;
 
 use super::{Admin, ChannelRules, Client, Config, Debugging, Fault, Game, Statsd, TcpSettings};
 
+/// Highest rate of a player's positions: more is no walk.
+const POSITIONS_PER_S_MAX: u32 = 1_000;
+
 /// Queues one appliance serves at most: the journal answers 64 cores, and one is control.
 pub const QUEUES_MAX: u16 = 63;
 
@@ -61,6 +64,12 @@ pub fn check(config: &Config) -> Vec<Fault> {
         );
     }
     faults.at_least_one("journal.hunts_max", config.journal.hunts_max.into());
+    faults.at_least_one("journal.path_ttl_s", config.journal.path_ttl_s);
+    faults.at_least_one("journal.path_points_max", config.journal.path_points_max);
+    if config.client.positions_per_s > POSITIONS_PER_S_MAX {
+        let message = format!("is above {POSITIONS_PER_S_MAX}; give at most that");
+        faults.add("client.positions_per_s", message);
+    }
     admin(&config.admin, &config.game.listen, &mut faults);
     if let Some(settings) = &config.statsd {
         statsd(settings, &mut faults);

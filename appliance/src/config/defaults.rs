@@ -62,6 +62,7 @@ impl Default for Client {
             lag_bytes_max: 1_048_576,
             compression: false,
             compression_bytes_min: 256,
+            positions_per_s: 10,
         }
     }
 }
@@ -73,6 +74,8 @@ impl Default for Journal {
             durability: Durability::Fsync,
             cpu: None,
             hunts_max: 200_000,
+            path_ttl_s: 604_800,
+            path_points_max: 100_000,
         }
     }
 }

@@ -188,6 +188,8 @@ pub struct Client {
     pub compression: bool,
     /// Shortest message compressed.
     pub compression_bytes_min: usize,
+    /// Points of its path a player may send a second.
+    pub positions_per_s: u32,
 }
 
 /// `[journal]`.
@@ -202,6 +204,10 @@ pub struct Journal {
     pub cpu: Option<usize>,
     /// Hunts known at most.
     pub hunts_max: u32,
+    /// Seconds that points of a path are kept.
+    pub path_ttl_s: u64,
+    /// Points kept of a path.
+    pub path_points_max: u64,
 }
 
 /// What an acknowledged publish survives.

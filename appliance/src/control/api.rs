@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::control::client::JournalClient;
 use crate::control::demo;
 use crate::control::methods::{self, BadBody, Failure, error_json};
+use crate::control::path;
 use crate::cores::{Life, Stage};
 use crate::export::{Sources, prometheus};
 
@@ -107,6 +108,7 @@ pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/api", post(legacy))
         .route("/api/{method}", post(method))
+        .route("/api/players/{id}/path", get(player_path))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -183,6 +185,36 @@ async fn legacy(
         return unauthorized(&api);
     }
     bad_body(&api, &BadBody(error.to_string()))
+}
+
+async fn player_path(
+    State(api): State<Arc<Api>>,
+    Path(player): Path<String>,
+    Query(query): Query<Arguments>,
+    headers: HeaderMap,
+) -> Response {
+    api.counters.inc(Metric::ApiRequests);
+    if !is_allowed(&api, &headers, &query) {
+        return unauthorized(&api);
+    }
+    let asked = match path::Query::parse(&query) {
+        Ok(asked) => asked,
+        Err(bad) => return bad_body(&api, &bad),
+    };
+    let page = api
+        .journal
+        .path(&player, asked.from, asked.end, asked.limit);
+    let body = page.await.and_then(|page| {
+        let body = path::body(&player, &page, asked.format);
+        body.map_err(|_| Error::Internal)
+    });
+    match body {
+        Ok(body) => ([(CONTENT_TYPE, asked.format.content_type())], body).into_response(),
+        Err(error) => {
+            api.counters.inc(Metric::ApiErrors);
+            (status_of(error), answer(&error_json(error))).into_response()
+        }
+    }
 }
 
 async fn serve(

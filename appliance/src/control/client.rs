@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use engine::metrics::catalog::Metric;
 use engine::metrics::counters::Counters;
+use engine::path;
 use engine::ring::broadcast::{Record, Refusal};
 use engine::ring::bytes::{Reader, Writer};
 use engine::ring::submit::{
-    History, Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Tell, Want,
+    History, Path, Presence, Publish, SUBMISSION_BYTES_MAX, Submission, Tell, Want,
 };
 use engine::session::codes::Error;
 use tokio::io::unix::AsyncFd;
@@ -84,6 +85,15 @@ pub struct Listened {
     pub next: Option<u32>,
 }
 
+/// A page of a player's path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Walked {
+    /// A list of points (`engine::path::Point::list`).
+    pub points: Vec<u8>,
+    /// Where to go on; none when that was all.
+    pub next: Option<path::Place>,
+}
+
 #[derive(Debug)]
 enum Answer {
     Published(Position),
@@ -91,6 +101,7 @@ enum Answer {
     Present(Present),
     Done,
     Listened(Listened),
+    Walked(Walked),
     Refused(Error),
 }
 
@@ -224,6 +235,30 @@ impl JournalClient {
             .await?
         {
             Answer::Listened(listened) => Ok(listened),
+            Answer::Refused(error) => Err(error),
+            _ => Err(Error::Internal),
+        }
+    }
+
+    /// A page of `user`'s path from the place `from` on up to `end`, which is not part of it.
+    pub async fn path(
+        &self,
+        user: &str,
+        from: path::Place,
+        end: path::Place,
+        limit: usize,
+    ) -> Result<Walked, Error> {
+        let answer = self.ask(|token| {
+            Submission::Path(Path {
+                token,
+                user,
+                from,
+                end,
+                limit,
+            })
+        });
+        match answer.await? {
+            Answer::Walked(walked) => Ok(walked),
             Answer::Refused(error) => Err(error),
             _ => Err(Error::Internal),
         }
@@ -381,6 +416,13 @@ fn answer(record: &Record<'_>) -> Option<(u64, Answer)> {
                 next: page.next,
             };
             (page.token, Answer::Listened(listened))
+        }
+        Record::Path(page) => {
+            let walked = Walked {
+                points: page.points.to_vec(),
+                next: page.next,
+            };
+            (page.token, Answer::Walked(walked))
         }
         Record::Refused { token, refusal } => (*token, Answer::Refused(error_of(*refusal))),
         Record::Event(_) | Record::Subscribed(_) | Record::Movement(_) | Record::Tell(_) => {

@@ -2,7 +2,7 @@
 //!
 //! [`api`] takes what backends and operators ask over HTTP, [`client`] carries publishes and history
 //! requests to the journal core and their answers back, [`json`] makes a backend's JSON fit for the
-//! wire, [`demo`] serves the demo page. The thread is `cores::control`; metrics leave through `export`.
+//! wire, `path` writes players' paths, [`demo`] serves the demo page. The thread is `cores::control`; metrics leave through `export`.
 //!
 //! Here, and only here, waiting, locking and allocating are fine.
 
@@ -10,6 +10,7 @@ pub mod api;
 pub mod client;
 pub mod demo;
 pub mod methods;
+mod path;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `events` | hunt's key, 4 bytes big endian; offset, 8 bytes big endian | the engine's event record |
 //! | `hunts` | hunt's name | the engine's hunt row |
+//! | `paths` | length of the user's id, 1 byte; the id; time in ms, 8 bytes big endian; order of arrival, 8 bytes big endian (`engine::path::Place`) | `engine::path::Point` without its time |
 //! | `meta` | `format`, `journal`, `run` | see the constants |
 //!
 //! Events of a hunt are neighbours in offset order, so that a recovery is one seek and a short scan.
@@ -22,6 +23,8 @@ use rocksdb::{
 pub(super) const EVENTS: &str = "events";
 /// Hunts.
 pub(super) const HUNTS: &str = "hunts";
+/// Points of players' paths.
+pub(super) const PATHS: &str = "paths";
 /// What is true of the whole directory.
 pub(super) const META: &str = "meta";
 /// RocksDB insists on it.
@@ -103,6 +106,14 @@ pub(super) fn read_options(key: HuntKey, offsets: &Range<u64>) -> ReadOptions {
     options
 }
 
+/// Reads of paths stop at `keys`' borders by themselves.
+pub(super) fn path_options(keys: &Range<&[u8]>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(keys.start);
+    options.set_iterate_upper_bound(keys.end);
+    options
+}
+
 /// Options of the whole database.
 pub(super) fn database(options: super::Options) -> rocksdb::Options {
     let mut db = rocksdb::Options::default();
@@ -146,6 +157,7 @@ pub(super) fn families(options: super::Options) -> Vec<ColumnFamilyDescriptor> {
         ColumnFamilyDescriptor::new(DEFAULT, family(&cache, ROW_BUFFER_BYTES)),
         ColumnFamilyDescriptor::new(EVENTS, events),
         ColumnFamilyDescriptor::new(HUNTS, family(&cache, ROW_BUFFER_BYTES)),
+        ColumnFamilyDescriptor::new(PATHS, family(&cache, EVENT_BUFFER_BYTES)),
         ColumnFamilyDescriptor::new(META, family(&cache, ROW_BUFFER_BYTES)),
     ]
 }

@@ -25,7 +25,7 @@ use engine::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreErro
 use engine::units::Micros;
 use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 
-use crate::store::layout::{EVENTS, EventKey, HUNTS, META, META_JOURNAL, META_RUN};
+use crate::store::layout::{EVENTS, EventKey, HUNTS, META, META_JOURNAL, META_RUN, PATHS};
 
 /// Deletions up to this many events are made one by one; a range costs every later read a look.
 const SINGLE_DELETES_MAX: u64 = 64;
@@ -181,6 +181,33 @@ impl Store for RocksStore {
         events.status().map_err(|error| failed("read", &error))
     }
 
+    fn read_paths(
+        &mut self,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let db = self.db()?;
+        let mut points = db.raw_iterator_cf_opt(family(db, PATHS)?, layout::path_options(&keys));
+        match direction {
+            Direction::Forward => points.seek_to_first(),
+            Direction::Backward => points.seek_to_last(),
+        }
+        while let Some((key, value)) = points.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => points.next(),
+                Direction::Backward => points.prev(),
+            }
+        }
+        points.status().map_err(|error| failed("read", &error))
+    }
+
     /// RocksDB stays read-only after its log failed; opening it again is the way out.
     fn heal(&mut self) -> Result<(), StoreError> {
         self.db = None;
@@ -201,6 +228,7 @@ impl Store for RocksStore {
 /// Puts the journal's changes into RocksDB's batch.
 fn fill(writes: &mut WriteBatch, batch: &Batch, db: &DB) -> Result<(), StoreError> {
     let (events, hunts, meta) = (family(db, EVENTS)?, family(db, HUNTS)?, family(db, META)?);
+    let paths = family(db, PATHS)?;
     for change in batch.changes() {
         match change {
             Change::Event { key, offset, value } => {
@@ -220,6 +248,8 @@ fn fill(writes: &mut WriteBatch, batch: &Batch, db: &DB) -> Result<(), StoreErro
             }
             Change::Hunt { name, row } => writes.put_cf(hunts, name, row),
             Change::Journal(value) => writes.put_cf(meta, META_JOURNAL, value),
+            Change::Point { key, value } => writes.put_cf(paths, key, value),
+            Change::TrimPath { from, end } => writes.delete_range_cf(paths, from, end),
         }
     }
     Ok(())

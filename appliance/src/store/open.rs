@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use engine::journal::Durability;
 use rocksdb::{DB, IteratorMode, WriteBatch};
 
-use crate::store::layout::{self, DEFAULT, EVENTS, HUNTS, META, META_FORMAT, META_RUN};
+use crate::store::layout::{self, DEFAULT, EVENTS, HUNTS, META, META_FORMAT, META_RUN, PATHS};
 use crate::store::{Options, write_options};
 
 /// The run line of a process that closed the journal.
@@ -158,7 +158,7 @@ fn look_at_families(path: &Path) -> Result<(), OpenError> {
         DB::list_cf(&rocksdb::Options::default(), path).map_err(|source| refusal(path, source))?;
     match names
         .into_iter()
-        .find(|name| ![DEFAULT, EVENTS, HUNTS, META].contains(&name.as_str()))
+        .find(|name| ![DEFAULT, EVENTS, HUNTS, PATHS, META].contains(&name.as_str()))
     {
         Some(name) => {
             let what = format!("a database with a column family \"{name}\"");
@@ -185,7 +185,7 @@ fn check_format(db: &DB, path: &Path) -> Result<(), OpenError> {
         }
         None => {}
     }
-    for name in [DEFAULT, EVENTS, HUNTS, META] {
+    for name in [DEFAULT, EVENTS, HUNTS, PATHS, META] {
         let Some(family) = db.cf_handle(name) else {
             continue;
         };

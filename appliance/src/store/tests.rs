@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use engine::hunt::publication::append_list_json;
-use engine::journal::{Config, JournalCore, Retention, Rule};
+use engine::journal::{Config, JournalCore, PathRule, Retention, Rule};
 use engine::metrics::counters::Counters;
 use engine::ring::broadcast::{RECORD_BYTES_MAX, Record};
 use engine::ring::bytes::{Reader, Writer, ring};
@@ -352,6 +352,7 @@ impl Journal {
         let retention = Retention {
             default,
             namespaces: vec![],
+            paths: PathRule::default(),
         };
         let config = Config {
             durability: options.durability,

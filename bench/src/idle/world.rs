@@ -273,6 +273,7 @@ fn journal_config() -> journal::Config {
                 compress_from: None,
             },
             namespaces: Vec::new(),
+            paths: journal::PathRule::default(),
         },
     }
 }

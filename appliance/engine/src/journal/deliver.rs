@@ -7,6 +7,7 @@ use crate::hunt::counts::Counts;
 use crate::journal::draft::{Draft, Step, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::pages::Pages;
+use crate::journal::path;
 use crate::journal::presence::{Client, Presence, Verdict};
 use crate::journal::record::parse;
 use crate::journal::sinks::Sinks;
@@ -14,8 +15,8 @@ use crate::journal::store::{Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{
-    ChannelsPage, Event, HistoryPage, HuntNumber, Moved, Movement, PresencePage, Published,
-    RECORD_BYTES_MAX, Record, Refusal, Relay, Stand, Subscribed,
+    ChannelsPage, Event, HistoryPage, HuntNumber, Moved, Movement, PathPage, PresencePage,
+    Published, RECORD_BYTES_MAX, Record, Refusal, Relay, Stand, Subscribed,
 };
 use crate::ring::bytes::Full;
 use crate::ring::submit::{HUNT_NAME_BYTES_MAX, Tell, Want};
@@ -43,7 +44,7 @@ pub(super) struct Delivery {
     answer: [u8; ANSWER_BYTES_MAX],
     answer_len: usize,
     pages: Pages,
-    /// A page of those present, or of hunts.
+    /// A page of those present, of hunts, or of a path.
     present: Vec<u8>,
     /// The step has one more page: of those behind so many.
     listed: Option<usize>,
@@ -120,6 +121,7 @@ impl Delivery {
                     .event(record, step.source, &self.answer[..self.answer_len])
             }
             What::Enter { .. } | What::Leave { .. } if record.is_empty() => Ok(()),
+            What::PositionsLost { .. } | What::Positions { .. } if record.is_empty() => Ok(()),
             What::Enter { .. } | What::Leave { .. } => road.sinks.tell_all(record),
             _ => road.sinks.answer(step.source, record),
         }
@@ -165,8 +167,8 @@ impl Delivery {
                 };
                 self.set(&Record::Published(answer));
             }
-            What::Subscribe { .. } | What::History { .. } => {
-                if self.read(step, road).is_err() {
+            What::Subscribe { .. } | What::History { .. } | What::Path { .. } => {
+                if self.read(step, draft, road).is_err() {
                     road.counters.inc(Metric::JournalStoreErrors);
                     self.pages.clear();
                     self.refuse(step.token, Refusal::Unavailable, road.counters);
@@ -178,6 +180,17 @@ impl Delivery {
                 self.relay(step.token, &draft.infos[tell.clone()], *hunt, road);
             }
             What::RemoveHistory => self.set(&Record::Done { token: step.token }),
+            &What::Positions { points, answered } => {
+                road.counters.add(Metric::PathPoints, points);
+                self.record_len = 0;
+                if answered {
+                    self.set(&Record::Done { token: step.token });
+                }
+            }
+            &What::PositionsLost { points } => {
+                road.counters.add(Metric::PathPointsLost, points);
+                self.record_len = 0;
+            }
             What::Channels { from } => self.channels(step.token, *from, road),
             What::Refused(refusal) => self.refuse(step.token, *refusal, road.counters),
         }
@@ -312,7 +325,12 @@ impl Delivery {
     }
 
     /// Answers a step that may have to read the store.
-    fn read<S: Store>(&mut self, step: &Step, road: &mut Road<'_, S>) -> Result<(), StoreError> {
+    fn read<S: Store>(
+        &mut self,
+        step: &Step,
+        draft: &Draft,
+        road: &mut Road<'_, S>,
+    ) -> Result<(), StoreError> {
         let token = step.token;
         match step.what {
             What::Subscribe {
@@ -352,6 +370,19 @@ impl Delivery {
                     publications,
                 };
                 self.record_len = emit(&Record::History(answer), &mut self.record);
+            }
+            What::Path { ref user, wanted } => {
+                road.counters.inc(Metric::JournalReads);
+                // Was a `str` when it came.
+                let user = std::str::from_utf8(&draft.infos[user.clone()]).unwrap_or_default();
+                let next = path::read(road.store, user, wanted, &mut self.present)?;
+                let points = &self.present;
+                let answer = PathPage {
+                    token,
+                    points,
+                    next,
+                };
+                self.record_len = emit(&Record::Path(answer), &mut self.record);
             }
             _ => {}
         }

@@ -10,13 +10,15 @@ use crate::hunt::publication::Publication;
 use crate::journal::hunts::{Hunts, Purpose};
 use crate::journal::keys::{KEEP, KEY_BYTES_MAX, Keys};
 use crate::journal::pages::Query;
+use crate::journal::path::Wanted;
 use crate::journal::record::{EventRecord, emit};
 use crate::journal::retain::Retention;
 use crate::journal::store::Batch;
+use crate::path::{Place, Point, USER_BYTES_MAX};
 use crate::ring::broadcast::{HuntNumber, Refusal};
 use crate::ring::submit::{
-    EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Presence, Publish, Submission,
-    Subscribe, Tell, Told, Want,
+    EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Path, Positions, Presence, Publish,
+    Submission, Subscribe, Tell, Told, Want,
 };
 use crate::units::Micros;
 use crate::ws::deflate::Deflater;
@@ -28,7 +30,7 @@ const SUBMISSIONS_MAX: usize = 256;
 /// spreads a recovery storm over more syncs, larger delays events in it.
 const READS_MAX: usize = 32;
 
-/// Bytes of publications and client infos after which a batch is full.
+/// Bytes of publications, client infos and points after which a batch is full.
 const BYTES_MAX: usize = 1 << 20;
 
 /// What is to be told after the commit, and to whom.
@@ -86,6 +88,12 @@ pub(super) enum What {
     Channels { from: HuntNumber },
     /// Somebody went.
     Leave { hunt: HuntNumber, conn: u64 },
+    /// Points of a path are in the batch; whether they are answered.
+    Positions { points: u64, answered: bool },
+    /// Points that nobody waits for were not written.
+    PositionsLost { points: u64 },
+    /// A page of a path; the user's id lies in [`Draft::infos`].
+    Path { user: Range<usize>, wanted: Wanted },
     /// A refusal.
     Refused(Refusal),
 }
@@ -96,6 +104,8 @@ pub(super) struct Order<'a> {
     pub(super) hunts: &'a mut Hunts,
     pub(super) keys: &'a mut Keys,
     pub(super) retention: &'a Retention,
+    /// Of the last point taken, see [`Place::arrival`].
+    pub(super) arrival: &'a mut u64,
     pub(super) deflater: &'a mut Deflater,
     /// Whether the store takes writes.
     pub(super) healthy: bool,
@@ -119,6 +129,10 @@ pub(super) struct Draft {
     pub(super) keys: usize,
     /// Keys forgotten to make room.
     pub(super) keys_forgotten: u64,
+    /// Points refused because they say no place and time that could be.
+    pub(super) positions_invalid: u64,
+    /// Bytes of points.
+    positions: usize,
     reads: usize,
 }
 
@@ -133,13 +147,14 @@ impl Draft {
         self.touched.clear();
         self.removed.clear();
         (self.keys, self.keys_forgotten, self.reads) = (0, 0, 0);
+        (self.positions, self.positions_invalid) = (0, 0);
     }
 
     /// Whether no more submissions may be taken.
     pub(super) fn is_full(&self) -> bool {
         self.steps.len() >= SUBMISSIONS_MAX
             || self.reads >= READS_MAX
-            || self.publications.len() + self.infos.len() >= BYTES_MAX
+            || self.publications.len() + self.infos.len() + self.positions >= BYTES_MAX
     }
 
     /// Gives a submission its place.
@@ -162,6 +177,11 @@ impl Draft {
                 self.reads += 1;
                 (token, Ok(What::Channels { from }))
             }
+            Submission::Positions(positions) => {
+                let what = self.positions(positions, order);
+                (positions.token.unwrap_or(0), Ok(what))
+            }
+            Submission::Path(ask) => (ask.token, self.path(ask, order)),
         };
         let what = what.unwrap_or_else(What::Refused);
         self.steps.push(Step {
@@ -243,6 +263,68 @@ impl Draft {
         if !std::mem::replace(&mut order.hunts.get_mut(number).dirty, true) {
             self.touched.push(number);
         }
+    }
+
+    /// All of a message's points or none.
+    fn positions(&mut self, positions: &Positions<'_>, order: &mut Order<'_>) -> What {
+        let Positions {
+            token,
+            user,
+            points: list,
+        } = *positions;
+        let time = |point: &Point<'_>| match point.time_ms {
+            0 => order.wall_ms,
+            time_ms => time_ms,
+        };
+        let rule = order.retention.paths;
+        let points = Point::list(list).count() as u64;
+        let good = Point::list(list).all(|point| rule.takes(time(&point), order.wall_ms));
+        let refused = |refusal, points| match token {
+            Some(_) => What::Refused(refusal),
+            None => What::PositionsLost { points },
+        };
+        if !good || !(1..=USER_BYTES_MAX).contains(&user.len()) {
+            self.positions_invalid += points;
+            return refused(Refusal::BadRequest, 0);
+        }
+        if !order.healthy {
+            return refused(Refusal::Unavailable, points);
+        }
+        for point in Point::list(list) {
+            // Above all that earlier processes gave out, unless the clock was set back.
+            *order.arrival = (*order.arrival + 1).max(order.wall_ms.saturating_mul(1_000));
+            let place = Place {
+                time_ms: time(&point),
+                arrival: *order.arrival,
+            };
+            self.batch.point(
+                |key| place.append_key(user, key),
+                |value| point.append_value(value),
+            );
+        }
+        self.positions += list.len();
+        What::Positions {
+            points,
+            answered: token.is_some(),
+        }
+    }
+
+    fn path(&mut self, ask: &Path<'_>, order: &Order<'_>) -> Result<What, Refusal> {
+        if ask.user.len() > USER_BYTES_MAX || ask.limit == 0 {
+            return Err(Refusal::BadRequest);
+        }
+        self.reads += 1;
+        let start = self.infos.len();
+        self.infos.extend_from_slice(ask.user.as_bytes());
+        let first = Place::at(order.retention.paths.first_ms(order.wall_ms));
+        Ok(What::Path {
+            user: start..self.infos.len(),
+            wanted: Wanted {
+                from: ask.from.max(first),
+                end: ask.end,
+                limit: ask.limit,
+            },
+        })
     }
 
     fn tell(&mut self, tell: &Tell<'_>, order: &mut Order<'_>) -> Result<What, Refusal> {

@@ -4,6 +4,7 @@
 //! Clones share their content, so a "restart" is a second journal on a clone.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,7 @@ struct Content {
     events: BTreeMap<(HuntKey, u64), Vec<u8>>,
     hunts: BTreeMap<String, Vec<u8>>,
     journal: Option<Vec<u8>>,
+    points: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,11 @@ impl MemoryStore {
     /// Events kept.
     pub fn events(&self) -> usize {
         self.state().now.events.len()
+    }
+
+    /// Points of paths kept.
+    pub fn points(&self) -> usize {
+        self.state().now.points.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,6 +152,31 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn read_paths(
+        &mut self,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let state = self.state();
+        if state.fault == Fault::Read {
+            return Err(StoreError("the memory store fails as told".to_owned()));
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let range = state
+            .now
+            .points
+            .range::<[u8], _>((Included(keys.start), Excluded(keys.end)));
+        let mut visit = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
+        let _ = match direction {
+            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
+            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
+        };
+        Ok(())
+    }
+
     fn heal(&mut self) -> Result<(), StoreError> {
         match self.state().fault {
             Fault::Commit | Fault::CommitAfterWrite => Err(StoreError("still failing".to_owned())),
@@ -167,5 +199,13 @@ fn apply(content: &mut Content, change: Change<'_>) {
             content.hunts.insert(name.to_owned(), row.to_vec());
         }
         Change::Journal(value) => content.journal = Some(value.to_vec()),
+        Change::Point { key, value } => {
+            content.points.insert(key.to_vec(), value.to_vec());
+        }
+        Change::TrimPath { from, end } => {
+            content
+                .points
+                .retain(|key, _| **key < *from || **key >= *end);
+        }
     }
 }

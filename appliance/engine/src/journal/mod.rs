@@ -23,6 +23,7 @@ mod hunts;
 mod keys;
 pub mod memory_store;
 mod pages;
+mod path;
 mod presence;
 mod record;
 mod reload;
@@ -32,6 +33,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+pub use path::PathRule;
 pub use record::FORMAT_VERSION;
 pub use retain::{Retention, Rule};
 
@@ -40,11 +42,12 @@ use crate::journal::deliver::{Delivery, Road};
 use crate::journal::draft::{Draft, Order, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::keys::{KEYS_MAX, Keys};
+use crate::journal::path::PathTrimmer;
 use crate::journal::presence::Presence;
 use crate::journal::record::emit;
 use crate::journal::retain::Trimmer;
 use crate::journal::sinks::Sinks;
-use crate::journal::store::{Batch, Store, StoreError};
+use crate::journal::store::{Batch, Change, Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{HuntNumber, Refusal};
@@ -120,6 +123,9 @@ pub struct JournalCore<S: Store> {
     delivery: Delivery,
     presence: Presence,
     trimmer: Trimmer,
+    path_trimmer: PathTrimmer,
+    /// Of the last point of a path.
+    arrival: u64,
     health: Health,
     /// The source that is asked first.
     first_source: usize,
@@ -135,6 +141,8 @@ struct Health {
     heal_at: Micros,
     /// Hunts of the failed batch, with the offsets taken back.
     leftovers: Vec<(HuntNumber, std::ops::Range<u64>)>,
+    /// Keys of its points.
+    points: Vec<Vec<u8>>,
 }
 
 impl<S: Store> JournalCore<S> {
@@ -171,6 +179,8 @@ impl<S: Store> JournalCore<S> {
             delivery: Delivery::new(),
             presence: Presence::new(seed),
             trimmer: Trimmer::default(),
+            path_trimmer: PathTrimmer::default(),
+            arrival: 0,
             health: Health::default(),
             first_source: 0,
             gauges_at: Micros(0),
@@ -223,6 +233,7 @@ impl<S: Store> JournalCore<S> {
             draft,
             config,
             deflater,
+            arrival,
             ..
         } = self;
         let order = &mut Order {
@@ -230,6 +241,7 @@ impl<S: Store> JournalCore<S> {
             keys,
             retention: &config.retention,
             deflater,
+            arrival,
             healthy,
             now,
             wall_ms,
@@ -254,12 +266,14 @@ impl<S: Store> JournalCore<S> {
         self.first_source = index;
         self.counters
             .add(Metric::JournalKeysForgotten, self.draft.keys_forgotten);
+        self.counters
+            .add(Metric::PathPointsInvalid, self.draft.positions_invalid);
         self.draft.steps.len()
     }
 
     /// Writes the draft's events; if that fails, takes them back.
     fn commit(&mut self, now: Micros) {
-        if self.draft.touched.is_empty() {
+        if self.draft.touched.is_empty() && self.draft.batch.is_empty() {
             return;
         }
         for &number in &self.draft.touched {
@@ -293,6 +307,12 @@ impl<S: Store> JournalCore<S> {
                 .leftovers
                 .push((number, self.hunts.get(number).top + 1..top + 1));
         }
+        let point = |change| match change {
+            Change::Point { key, .. } => Some(key.to_vec()),
+            _ => None,
+        };
+        let points = self.draft.batch.changes().filter_map(point);
+        self.health.points.extend(points);
         // The oldest one of a hunt is what the batch found.
         for &(number, first, first_wall_ms) in self.draft.removed.iter().rev() {
             let hunt = self.hunts.get_mut(number);
@@ -300,9 +320,12 @@ impl<S: Store> JournalCore<S> {
         }
         self.keys.roll_back(self.draft.keys);
         for step in &mut self.draft.steps {
-            if matches!(step.what, What::Event { .. } | What::RemoveHistory) {
-                step.what = What::Refused(Refusal::Unavailable);
-            }
+            step.what = match step.what {
+                What::Event { .. } | What::RemoveHistory => What::Refused(Refusal::Unavailable),
+                What::Positions { answered: true, .. } => What::Refused(Refusal::Unavailable),
+                What::Positions { points, .. } => What::PositionsLost { points },
+                _ => continue,
+            };
         }
     }
 
@@ -333,13 +356,15 @@ impl<S: Store> JournalCore<S> {
         if self.health.failed {
             return 0;
         }
-        match self
-            .trimmer
-            .step(&mut self.store, &mut self.hunts, now, wall_ms)
-        {
-            Ok(removed) => {
+        let JournalCore { store, hunts, .. } = self;
+        let removed = self.trimmer.step(store, hunts, now, wall_ms);
+        let rule = self.config.retention.paths;
+        let cut = self.path_trimmer.step(store, rule, now, wall_ms);
+        match removed.and_then(|removed| Ok((removed, cut?))) {
+            Ok((removed, cut)) => {
                 self.counters.add(Metric::JournalTrimmed, removed);
-                usize::try_from(removed).unwrap_or(usize::MAX)
+                self.counters.add(Metric::PathsTrimmed, cut);
+                usize::try_from(removed + cut).unwrap_or(usize::MAX)
             }
             Err(_) => {
                 // Nothing is lost: the next batch finds out whether the store still takes writes.
@@ -391,6 +416,9 @@ impl<S: Store> JournalCore<S> {
                 batch.trim(row.key, offsets.clone());
                 batch.hunt(&hunt.name, |out| emit(&row, out));
             }
+        }
+        for key in &self.health.points {
+            batch.trim_path(key, &[key, [0].as_slice()].concat());
         }
         self.store.commit(&batch, true)?;
         self.health = Health::default();

@@ -5,6 +5,7 @@
 //! and a failure costs nothing but a later repeat. A hunt whose last event went keeps its position.
 
 use crate::journal::hunts::{Hunt, Hunts};
+use crate::journal::path::PathRule;
 use crate::journal::record::{EventRecord, HuntRow, emit, parse};
 use crate::journal::store::{Batch, Direction, Store, StoreError};
 use crate::ring::broadcast::HuntNumber;
@@ -54,6 +55,8 @@ pub struct Retention {
     pub default: Rule,
     /// Namespace ([`submit::namespace`]) and rule.
     pub namespaces: Vec<(Box<str>, Rule)>,
+    /// Of players' paths.
+    pub paths: PathRule,
 }
 
 impl Retention {
@@ -191,6 +194,7 @@ mod tests {
         let retention = Retention {
             default: rule(1),
             namespaces: vec![("a".into(), rule(2)), ("b".into(), rule(3))],
+            paths: PathRule::default(),
         };
         for (hunt, size) in [
             ("a", 1),

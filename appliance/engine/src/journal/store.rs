@@ -2,8 +2,9 @@
 //!
 //! Below stands RocksDB (`appliance/src/store`) or [`super::memory_store`]; above stands
 //! [`super::JournalCore`], the only caller, on one thread. The journal decides what the bytes mean
-//! (`super::record`); a store only keeps them: events under (key, offset), one row for each hunt
-//! under its name, and one record of the journal itself.
+//! (`super::record`, [`crate::path`]); a store only keeps them: events under (key, offset), one row for
+//! each hunt under its name, points of paths under keys of the journal's making, and one record of the
+//! journal itself.
 //!
 //! Invariants: a batch is kept whole or not at all, also over a crash; batches are kept in the order
 //! of their commits, so that a crash loses a suffix or nothing.
@@ -56,6 +57,14 @@ pub trait Store {
         visit: &mut dyn FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), StoreError>;
 
+    /// Shows the points with keys in `keys`, in `direction`, until `visit` answers false.
+    fn read_paths(
+        &mut self,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+
     /// Tries to become writable again after a failed commit, and proves it with a synced write.
     fn heal(&mut self) -> Result<(), StoreError>;
 }
@@ -88,6 +97,20 @@ pub enum Change<'a> {
     },
     /// Writes the journal's own record.
     Journal(&'a [u8]),
+    /// Writes a point of a path.
+    Point {
+        /// Its key.
+        key: &'a [u8],
+        /// Its bytes.
+        value: &'a [u8],
+    },
+    /// Deletes points of a path.
+    TrimPath {
+        /// The first key.
+        from: &'a [u8],
+        /// The first one that stays.
+        end: &'a [u8],
+    },
 }
 
 /// Where a change's bytes lie.
@@ -107,6 +130,14 @@ enum Entry {
         row: Range<usize>,
     },
     Journal(Range<usize>),
+    Point {
+        key: Range<usize>,
+        value: Range<usize>,
+    },
+    TrimPath {
+        from: Range<usize>,
+        end: Range<usize>,
+    },
 }
 
 /// Changes that are written together. Keeps its memory when cleared.
@@ -157,6 +188,20 @@ impl Batch {
         self.entries.push(Entry::Journal(value));
     }
 
+    /// Adds a point whose key and bytes the two append.
+    pub fn point(&mut self, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
+        let key = self.append(key);
+        let value = self.append(value);
+        self.entries.push(Entry::Point { key, value });
+    }
+
+    /// Adds a deletion of points: the one with key `from`, and all up to `end`, which stays.
+    pub fn trim_path(&mut self, from: &[u8], end: &[u8]) {
+        let from = self.append(|bytes| bytes.extend_from_slice(from));
+        let end = self.append(|bytes| bytes.extend_from_slice(end));
+        self.entries.push(Entry::TrimPath { from, end });
+    }
+
     /// The changes in the order they were added.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         self.entries.iter().map(|entry| match entry {
@@ -178,6 +223,14 @@ impl Batch {
                 }
             }
             Entry::Journal(value) => Change::Journal(&self.bytes[value.clone()]),
+            Entry::Point { key, value } => Change::Point {
+                key: &self.bytes[key.clone()],
+                value: &self.bytes[value.clone()],
+            },
+            Entry::TrimPath { from, end } => Change::TrimPath {
+                from: &self.bytes[from.clone()],
+                end: &self.bytes[end.clone()],
+            },
         })
     }
 

@@ -4,6 +4,7 @@ mod backend;
 mod conserve;
 mod fail;
 mod order;
+mod positions;
 mod presence;
 mod recover;
 mod retain;
@@ -14,6 +15,7 @@ use super::memory_store::MemoryStore;
 use super::*;
 use crate::hunt::publication::ClientInfo;
 use crate::hunt::publication::Publication;
+use crate::path::{Place, Point};
 use crate::protobuf;
 use crate::ring::broadcast::{Movement, RECORD_BYTES_MAX, Record};
 use crate::ring::bytes::ring;
@@ -68,6 +70,12 @@ enum Got {
         hunts: Vec<(String, u32)>,
         next: Option<u32>,
     },
+    /// Time and latitude of each point.
+    Path {
+        token: u64,
+        points: Vec<(u64, i32)>,
+        next: Option<Place>,
+    },
     Refused {
         token: u64,
         refusal: Refusal,
@@ -100,6 +108,7 @@ fn config(history_size: u32, history_ttl_ms: u64) -> Config {
     let retention = Retention {
         default,
         namespaces: vec![],
+        paths: PathRule::default(),
     };
     Config {
         durability: Durability::Fsync,
@@ -310,6 +319,13 @@ fn owned(bytes: &[u8]) -> Got {
         Record::Done { token } => Got::Done(token),
         Record::Channels(page) => Got::Channels {
             hunts: page.hunts().map(|(name, n)| (name.to_owned(), n)).collect(),
+            next: page.next,
+        },
+        Record::Path(page) => Got::Path {
+            token: page.token,
+            points: Point::list(page.points)
+                .map(|point| (point.time_ms, point.lat_e7))
+                .collect(),
             next: page.next,
         },
         Record::Refused { token, refusal } => Got::Refused { token, refusal },

@@ -176,6 +176,15 @@ catalog! {
     JournalHunts "journal_hunts" Gauge "Hunts known";
     JournalHealthy "journal_healthy" Gauge "1 while the store accepts writes";
 
+    // path
+    PathPoints "path_points" Counter "Points of players' paths written";
+    PathPointsInvalid "path_points_invalid" Counter "Points refused because their time or user could not be";
+    PathPointsLost "path_points_lost" Counter "Points not written that no player waited for: the submit ring was full, or the store failed";
+    PathPointsTooFast "path_points_too_fast" Counter "Points refused because their player sent too many";
+    PathMessagesInvalid "path_messages_invalid" Counter "Messages with positions refused because they could not be understood";
+    PathMessagesAnonymous "path_messages_anonymous" Counter "Messages with positions refused because their player has no user id";
+    PathsTrimmed "paths_trimmed" Counter "Times the old end of a path was removed";
+
     // presence
     PresenceEntries "presence_entries" Gauge "Subscriptions whose presence is known, or whose player is told of others";
     PresenceJoins "presence_joins" Counter "Entries made";

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::path::Place;
 use crate::protobuf;
 use crate::ring::submit::Tell;
 
@@ -62,6 +63,9 @@ pub enum Record<'a> {
     /// Answer to a channels request.
     #[serde(borrow)]
     Channels(ChannelsPage<'a>),
+    /// Answer to a path request.
+    #[serde(borrow)]
+    Path(PathPage<'a>),
     /// The submission with this token failed.
     Refused {
         /// Token of the submission.
@@ -204,6 +208,18 @@ pub struct Stand<'a> {
     pub epoch: &'a str,
     /// Offset of the hunt's last event.
     pub top: u64,
+}
+
+/// See [`Record::Path`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathPage<'a> {
+    /// Token of the submission.
+    pub token: u64,
+    /// The points in order ([`crate::path::Point::list`]).
+    #[serde(with = "serde_bytes")]
+    pub points: &'a [u8],
+    /// Where to go on; none when that was all.
+    pub next: Option<Place>,
 }
 
 /// See [`Record::Channels`].

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::path::Place;
 use crate::ring::broadcast::HuntNumber;
 
 /// Longest hunt name in bytes, as in Centrifugo (`channel.max_length`).
@@ -74,6 +75,40 @@ pub enum Submission<'a> {
         /// Where to go on: 0, then what the last answer said.
         from: HuntNumber,
     },
+    /// A player has been somewhere; answered by `Done` when it is as durable as an event would be, if an
+    /// answer is wanted.
+    #[serde(borrow)]
+    Positions(Positions<'a>),
+    /// A page of a user's path; answered by `Path`.
+    #[serde(borrow)]
+    Path(Path<'a>),
+}
+
+/// See [`Submission::Positions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Positions<'a> {
+    /// The asker's own number for this request; none when nobody waits for an answer.
+    pub token: Option<u64>,
+    /// Whose path it is; never empty.
+    pub user: &'a str,
+    /// At most [`crate::path::POINTS_MAX`] points ([`crate::path::Point::list`]).
+    #[serde(with = "serde_bytes")]
+    pub points: &'a [u8],
+}
+
+/// See [`Submission::Path`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Path<'a> {
+    /// The asker's own number for this request.
+    pub token: u64,
+    /// Whose path it is.
+    pub user: &'a str,
+    /// The first place of it that is wanted.
+    pub from: Place,
+    /// The first place behind it that is not.
+    pub end: Place,
+    /// Points wanted at most; no more than [`crate::path::PAGE_POINTS_MAX`] come.
+    pub limit: usize,
 }
 
 /// See [`Submission::Publish`].

@@ -18,8 +18,9 @@ impl Sessions {
             Record::Refused { token, .. } => *token,
             Record::Presence(answer) => answer.token,
             Record::Tell(relay) => return self.on_tell(road, relay),
+            Record::Done { token } => *token,
             // For the control core alone.
-            Record::Done { .. } | Record::Channels(_) => return,
+            Record::Channels(_) | Record::Path(_) => return,
             Record::Event(_) | Record::Movement(_) => return,
         };
         let Some(pending) = self.pending.remove(ConnId::from_bits(token)) else {
@@ -50,6 +51,9 @@ impl Sessions {
             }
             (Record::Published(_), Purpose::Publish) => {
                 self.reply(road, id, number, Reply::Publish);
+            }
+            (Record::Done { .. }, Purpose::Rpc) => {
+                self.reply(road, id, number, Reply::Rpc { data: b"{}" });
             }
             (Record::History(page), Purpose::History) => {
                 self.on_history_page(road, id, number, page);

@@ -134,8 +134,8 @@ impl Sessions {
             Body::PresenceStats(ask) => {
                 self.on_presence(road, id, number, &ask.channel, Want::Numbers);
             }
-            Body::Rpc(_) => self.refuse(road, id, number, Error::NotAvailable),
-            Body::Send(_) => self.disconnect(road, id, Disconnect::NotAvailable),
+            Body::Rpc(rpc) => self.on_rpc(road, id, number, rpc),
+            Body::Send(send) => self.on_send(road, id, send),
             Body::Ping | Body::Connect(_) => self.disconnect(road, id, Disconnect::BadRequest),
         }
     }

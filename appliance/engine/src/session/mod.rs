@@ -31,6 +31,7 @@ mod refresh;
 mod answer;
 mod recover;
 mod presence;
+mod position;
 mod users;
 mod tell;
 mod serve;
@@ -124,6 +125,8 @@ enum Purpose {
     /// A subscribe command; the extras of one that has any.
     Subscribe(Wanted, Option<Box<Extras>>),
     Publish,
+    /// Positions.
+    Rpc,
     History,
     /// Presence and presence_stats.
     Presence(Want),

@@ -13,6 +13,7 @@ use crate::memory::chunk::{Chain, Gather};
 use crate::memory::slab::NONE;
 use crate::session::codec::Protocol;
 use crate::session::connect::Connecting;
+use crate::session::position::Pace;
 use crate::session::terms::Terms;
 use crate::session::users::Peers;
 use crate::units::{ConnId, Micros, Moment};
@@ -110,6 +111,8 @@ pub struct Bearer {
     pub connecting: Option<Box<Connecting>>,
     /// Bytes of a long reply that it asked for and may not have taken yet: it is not slow for them.
     pub long_reply: u32,
+    /// How fast it sends positions.
+    pub pace: Pace,
 }
 
 /// The next page of what a player missed.
@@ -134,6 +137,7 @@ impl Default for Bearer {
             paging: Paging::Idle,
             connecting: None,
             long_reply: 0,
+            pace: Pace::default(),
         }
     }
 }
@@ -208,7 +212,7 @@ pub struct Player {
 }
 
 // What a token costs besides its texts (docs/memory.md).
-const _: () = assert!(size_of::<Bearer>() == 104);
+const _: () = assert!(size_of::<Bearer>() == 112);
 
 // A player costs no more than this, also when the place is empty (docs/memory.md).
 const _: () = assert!(size_of::<Option<Player>>() == 96);

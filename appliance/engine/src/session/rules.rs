@@ -181,6 +181,8 @@ pub struct Rules {
     pub channels_max: u32,
     /// Bytes a player may be behind before it is disconnected as slow.
     pub lag_bytes_max: u64,
+    /// Points of its path that a player may send a second, and ten times as many at once; 0 takes none.
+    pub positions_per_s: u32,
     /// Rules of hunts without a namespace.
     pub default: ChannelRules,
     /// Rules of hunts called `name:...`.

@@ -158,6 +158,7 @@ impl Default for Setup {
                 echo_message_bytes_max: 65_536,
                 channels_max: 4,
                 lag_bytes_max: 200_000,
+                positions_per_s: 10,
                 namespaces: vec![(
                     "closed".to_owned(),
                     ChannelRules {
@@ -290,6 +291,7 @@ impl World {
                 retention: Retention {
                     default: rule,
                     namespaces: Vec::new(),
+                    paths: journal::PathRule::default(),
                 },
             },
             vec![submit_out, other_out, control_out],
