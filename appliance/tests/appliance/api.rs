@@ -108,16 +108,6 @@ fn what_cannot_be_done_gets_its_code() {
             json!({"channel": "hunt", "data": 1, "version": 7}),
             108,
         ),
-        (
-            "publish",
-            json!({"channel": "hunt", "data": 1, "delta": true}),
-            108,
-        ),
-        (
-            "publish",
-            json!({"channel": "hunt", "data": 1, "skip_history": true}),
-            108,
-        ),
         ("broadcast", json!({"channels": [], "data": 1}), 107),
         ("history", json!({"channel": ""}), 107),
         ("history", json!({"channel": "nowhere:1"}), 102),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{installed, run, script};
 use crate::running::{Appliance, SETTINGS, Settings, directory};
-use crate::world::{LISTEN, World};
+use crate::world::{LISTEN, World, shell};
 
 /// What their `docker-compose.yml` asks of Centrifugo, in our words.
 const CLIENT: &str = "user_personal_channel = true";
@@ -33,6 +33,8 @@ const TESTS: usize = 62;
 fn centrifuge_python() {
     let sdk = installed();
     let (world, directory) = (World::new(), directory());
+    // Some of its tests play the server themselves, on 127.0.0.1.
+    shell(&format!("ip -n {} link set lo up", world.player));
     let settings = Settings {
         client: CLIENT,
         channel: CHANNEL,
