@@ -664,7 +664,7 @@ mod meanings {
             client: "c".to_owned(),
             ttl_s: Some(60),
             info: br#"{"a":1}"#.to_vec(),
-            data: b"[1,2]".to_vec(),
+            data: b"[1, 2]".to_vec(),
             overrides: Overrides {
                 presence: Some(true),
                 join_leave: Some(false),

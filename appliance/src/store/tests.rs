@@ -213,7 +213,7 @@ fn another_format_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("has format 999, this program knows format 1"),
+            .contains("has format 999, this program knows format 2"),
         "{error}"
     );
 }

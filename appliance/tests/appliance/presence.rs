@@ -93,7 +93,9 @@ fn a_hunt_of_ten_thousand_is_told_in_less_than_fifty_milliseconds() {
 #[test]
 fn a_storm_of_joins_and_leaves_keeps_no_event_waiting() {
     let (world, directory) = (World::new(), directory());
+    // Whose last segment the ring lost is found by the next ping.
     let settings = Settings {
+        client: "anonymous = true\nping_interval_s = 5\npong_timeout_s = 3",
         tables: admin_everywhere(),
         ..SEEN
     };

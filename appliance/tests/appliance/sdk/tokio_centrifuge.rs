@@ -82,7 +82,9 @@ impl Player {
         let (sender, says) = channel();
         std::thread::spawn(move || {
             for line in output.lines() {
-                let said = serde_json::from_str(&line.unwrap()).unwrap();
+                let line = line.unwrap();
+                println!("{line}");
+                let said = serde_json::from_str(&line).unwrap();
                 if sender.send(said).is_err() {
                     return;
                 }
