@@ -30,7 +30,8 @@ fn plays(protocol: &str) {
     let tables = TABLES;
     let _appliance = Appliance::start(&directory, Settings { tables, ..SETTINGS });
     let mut command = Command::new(program);
-    let url = format!("ws://{LISTEN}/connection/websocket");
+    // It asks for no subprotocol: the address says which protocol is spoken.
+    let url = format!("ws://{LISTEN}/connection/websocket?format={protocol}");
     command.args([&url, &token("ada"), protocol, "full:hunt"]);
     let mut player = Player::start(&world, command);
     player.wait(&json!("connected"));
