@@ -9,8 +9,8 @@
 //! Payloads (`data`, `conn_info`) are JSON in both: a hunt's events are the same for everyone. What will
 //! reach other players goes through [`append_line`] first, whoever sent it.
 //!
-//! Pushes of publications are not made here: the journal core makes each one once for everybody
-//! (`hunt::encode`).
+//! Pushes of live events, joins and leaves are not made here: a data core makes each once for everybody
+//! who takes the same form (`hunt::encode`).
 #![deny(clippy::indexing_slicing)]
 
 mod command;
