@@ -9,9 +9,9 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/cluecast/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CONFIG ?= appliance/src/config/default.toml
-SCRIPTS := .ci/deb .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test .ci/test-deb .ci/test-nic-vm appliance/package/postinst appliance/package/postrm appliance/package/prerm appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh bench/storm.sh nic-configs/tests/fake-ethtool nic-configs/tests/fake-systemctl nic-configs/tests/guest.sh
+SCRIPTS := .ci/deb .ci/fuzz .ci/rfc .ci/run .ci/setup .ci/test .ci/test-deb .ci/test-nic-vm appliance/package/postinst appliance/package/postrm appliance/package/prerm appliance/tests/appliance/autobahn/install appliance/tests/appliance/sdk/install bench/demo.sh bench/hostile.sh bench/lossy.sh bench/peers.sh bench/peers/install bench/storm.sh nic-configs/tests/fake-ethtool nic-configs/tests/fake-systemctl nic-configs/tests/guest.sh
 
-.PHONY: setup demo run test test-deb test-nic-vm deb autobahn lint bench bench-lossy bench-hostile fuzz rfc soak bench-storm
+.PHONY: setup demo run test test-deb test-nic-vm deb autobahn lint bench bench-lossy bench-hostile fuzz rfc soak bench-storm bench-peers
 
 # Installs what is missing; asks no network when nothing is.
 setup:
@@ -96,3 +96,10 @@ bench-storm: setup
 	cargo build --release -p cluecast
 	cargo build --release -p bench
 	bench/storm.sh
+
+# The appliance beside uWebSockets, tokio-tungstenite, Go and nchan, one CPU each; some six minutes.
+bench-peers:
+	.ci/setup peers
+	cargo build --release -p cluecast
+	cargo build --release -p bench
+	bench/peers.sh

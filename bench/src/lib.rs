@@ -6,7 +6,8 @@
 //! - [`faultlink`]: a wire that loses, delays and damages.
 //! - [`flood`]: an attacker.
 //! - [`fanout`]: the same service on the kernel's TCP, to be measured beside.
-//! - [`sidebyside`]: the comparison.
+//! - [`sidebyside`]: the comparison of the two.
+//! - [`peers`]: the comparison of several, without loss.
 //! - [`idle`]: what a player that does nothing costs.
 //! - [`deflate`]: what compression saves and costs.
 
@@ -19,5 +20,6 @@ pub mod faultlink;
 pub mod flood;
 pub mod fanout;
 pub mod sidebyside;
+pub mod peers;
 pub mod idle;
 pub mod deflate;

@@ -99,7 +99,7 @@ impl Crowd {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("epoll_create1")?,
             players: masks.take(count).map(Player::new).collect(),
             attempts: (0..count).map(|index| Reverse((0, index))).collect(),
-            request: wire::upgrade_request(&options.game.to_string()),
+            request: wire::upgrade_request(&options.game.to_string(), wire::PATH),
             dice: Dice::new(0x5707),
             tally: Tally {
                 latencies: keeps_latencies.then(Vec::new),

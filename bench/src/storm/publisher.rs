@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::options::Options;
-use crate::swarm::{Connection, now_ns, seconds_to_ns};
+use crate::swarm::{Connection, Dialect, now_ns, seconds_to_ns};
 
 /// See the file's header.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Publisher {
         );
         self.connection.stream.write_all(request.as_bytes())?;
         let offset = loop {
-            if let Some(answer) = self.connection.receive()? {
+            if let Some(answer) = self.connection.receive(Dialect::Centrifugo)? {
                 break answer.map_err(|refusal| anyhow::anyhow!("refused: {refusal}"))?;
             }
         };

@@ -22,7 +22,7 @@ use nix::sys::time::TimeValLike;
 
 use super::clock::now_ns;
 use super::judge::Judge;
-use super::options::{Options, hunt_name};
+use super::options::{Dialect, Options, hunt_name};
 use super::plan::Plan;
 use super::player::{Player, State};
 use super::wire;
@@ -75,7 +75,8 @@ pub(crate) struct Crowd {
     players: Vec<Player>,
     judge: Judge,
     joins: Vec<Vec<u8>>,
-    request: Vec<u8>,
+    /// The upgrade request of each hunt's players.
+    requests: Vec<Vec<u8>>,
     joined: Vec<usize>,
     waiting: usize,
     last_joined_ns: u64,
@@ -96,7 +97,9 @@ impl Crowd {
             joins: (0..options.players)
                 .map(|player| join_commands(options, player))
                 .collect::<anyhow::Result<_>>()?,
-            request: wire::upgrade_request(&options.game.to_string()),
+            requests: (0..options.hunts)
+                .map(|hunt| upgrade(options, hunt))
+                .collect(),
             joined: vec![0; options.hunts],
             waiting: 0,
             last_joined_ns: 0,
@@ -173,7 +176,7 @@ impl Crowd {
         let before = player.state();
         let judge = &mut self.judge;
         if before == State::Connecting {
-            player.on_connected(&self.request, judge);
+            player.on_connected(&self.requests[player.hunt()], judge);
         }
         let readable = EpollFlags::EPOLLIN
             | EpollFlags::EPOLLRDHUP
@@ -207,8 +210,21 @@ impl Crowd {
     }
 }
 
-/// The connect and subscribe commands of one player, in one message as SDKs send them.
+/// The upgrade request of a player of `hunt`.
+fn upgrade(options: &Options, hunt: usize) -> Vec<u8> {
+    let path = match options.dialect {
+        Dialect::Centrifugo => wire::PATH,
+        Dialect::Nchan => &format!("/subscribe/{}", hunt_name(options, hunt)),
+    };
+    wire::upgrade_request(&options.game.to_string(), path)
+}
+
+/// The connect and subscribe commands of one player, in one message as SDKs send them; none where the URL
+/// says it all.
 pub(crate) fn join_commands(options: &Options, player: usize) -> anyhow::Result<Vec<u8>> {
+    if options.dialect == Dialect::Nchan {
+        return Ok(Vec::new());
+    }
     let mut connect = serde_json::json!({ "name": "swarm" });
     if let Some(secret) = &options.token_secret {
         let expires = std::time::SystemTime::now()

@@ -51,6 +51,8 @@ pub(crate) struct Judge {
     pub(crate) tally: Tally,
     pub(crate) steady: Histogram<u64>,
     pub(crate) spike: Histogram<u64>,
+    /// When each event reached the last of its players so far.
+    pub(crate) last_ns: Vec<u64>,
     pub(crate) frame: Vec<u8>,
     channels: Vec<Vec<u8>>,
 }
@@ -64,6 +66,7 @@ impl Judge {
             tally: Tally::default(),
             steady: histogram(LATENCY_NS_MAX),
             spike: histogram(LATENCY_NS_MAX),
+            last_ns: Vec::new(),
             frame: Vec::with_capacity(4_096),
             channels: channels
                 .into_iter()
@@ -80,6 +83,7 @@ impl Judge {
     /// From now on events are expected.
     pub(crate) fn begin(&mut self, plan: Arc<Plan>) {
         self.ledger.reserve(plan.len(), plan.payload_bytes() + 128);
+        self.last_ns = vec![0; plan.len()];
         self.plan = Some(plan);
     }
 
@@ -95,7 +99,21 @@ impl Judge {
                 &mut self.steady
             };
             histogram.saturating_record(latency_ns);
+            self.last_ns[event] = now_ns;
         }
+    }
+
+    /// From due to the last player, of each event outside the spike that reached anyone.
+    pub(crate) fn last_players(&self) -> Histogram<u64> {
+        let mut last = histogram(LATENCY_NS_MAX);
+        if let Some(plan) = &self.plan {
+            for (event, &at_ns) in self.last_ns.iter().enumerate() {
+                if at_ns > 0 && !plan.is_spike(event) {
+                    last.saturating_record(at_ns.saturating_sub(plan.due_ns(event)));
+                }
+            }
+        }
+        last
     }
 
     /// Offset and event of a push, if it is a publication to `hunt` with the payload of an event
@@ -242,5 +260,8 @@ mod tests {
             (1, 2, 3)
         );
         assert_eq!(judge.steady.max(), 1_000);
+        judge.deliver(0, 2_500);
+        let last = judge.last_players();
+        assert_eq!((last.len(), last.max()), (1, 1_500), "the last one counts");
     }
 }

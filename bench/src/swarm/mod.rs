@@ -38,7 +38,7 @@ mod run;
 pub(crate) use clock::{now_ns, seconds_to_ns};
 pub(crate) use crowd::connect_to;
 pub(crate) use judge::histogram;
-pub use options::Options;
+pub use options::{Dialect, Options};
 pub(crate) use publisher::Connection;
 pub(crate) use run::raise_file_limit;
 pub use run::{Outcome, run};

@@ -3,6 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// What the server under test speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dialect {
+    /// The Centrifugo client protocol and its server API.
+    Centrifugo,
+    /// nchan's: a hunt is a URL for subscribers and one for publishers, a message is what was posted. The
+    /// posted message is a whole push, with offsets counted here, so that it is judged like any other.
+    Nchan,
+}
+
 /// A crowd of WebSocket players that checks every event, and an open-loop publisher.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "swarm", version, args_override_self = true)]
@@ -16,6 +26,9 @@ pub struct Options {
     /// Key for the admin API.
     #[arg(long, default_value = "")]
     pub api_key: String,
+    /// What the server speaks.
+    #[arg(long, value_enum, default_value = "centrifugo")]
+    pub dialect: Dialect,
     /// HS256 secret; each player then connects with its own token, else anonymously.
     #[arg(long)]
     pub token_secret: Option<String>,
@@ -62,6 +75,9 @@ pub struct Options {
     /// Process id of the appliance, for CPU and memory.
     #[arg(long)]
     pub pid: Option<u32>,
+    /// With --pid: the CPU that the server has to itself; what it was busy is reported too.
+    #[arg(long, requires = "pid")]
+    pub server_cpu: Option<usize>,
     /// Write the report here as JSON too.
     #[arg(long)]
     pub json: Option<PathBuf>,

@@ -135,8 +135,13 @@ impl Player {
                     }
                     Upgrade::Accepted(length) => {
                         at += length;
-                        self.state = State::Joining;
-                        self.send_frame(1, join, judge);
+                        // Some servers subscribe by the URL alone.
+                        if join.is_empty() {
+                            self.state = State::Live;
+                        } else {
+                            self.state = State::Joining;
+                            self.send_frame(1, join, judge);
+                        }
                     }
                 }
                 continue;

@@ -25,7 +25,7 @@ use nix::sys::time::TimeSpec;
 
 use super::clock::now_ns;
 use super::judge::histogram;
-use super::options::{Options, hunt_name};
+use super::options::{Dialect, Options, hunt_name};
 use super::plan::Plan;
 
 /// An answer that takes longer than this counts as refused.
@@ -65,6 +65,9 @@ pub(crate) struct Connection {
 pub(crate) struct Publisher {
     admin: SocketAddr,
     heads: Vec<String>,
+    dialect: Dialect,
+    /// Events sent to each hunt.
+    offsets: Vec<u64>,
     connections: Vec<Connection>,
     request: Vec<u8>,
     result: Result,
@@ -88,6 +91,8 @@ impl Publisher {
         Ok(Publisher {
             admin,
             heads,
+            dialect: options.dialect,
+            offsets: vec![0; options.hunts],
             connections,
             request: Vec::new(),
             result,
@@ -127,7 +132,9 @@ impl Publisher {
         self.request
             .extend_from_slice(self.heads[plan.hunt(event)].as_bytes());
         self.request.extend_from_slice(plan.payload(event));
-        self.request.push(b'}');
+        self.offsets[plan.hunt(event)] += 1;
+        self.request
+            .extend_from_slice(&tail(self.dialect, self.offsets[plan.hunt(event)]));
         let now = now_ns();
         let late_ns = now.saturating_sub(plan.due_ns(event));
         self.result.late_ns_max = self.result.late_ns_max.max(late_ns);
@@ -162,7 +169,7 @@ impl Publisher {
             let Some((event, since_ns)) = self.connections[index].busy else {
                 continue;
             };
-            let outcome = self.connections[index].receive();
+            let outcome = self.connections[index].receive(self.dialect);
             match outcome {
                 Ok(None) if now_ns().saturating_sub(since_ns) < ANSWER_NS_MAX => {}
                 Ok(None) => {
@@ -204,7 +211,10 @@ impl Connection {
     }
 
     /// The answer once it is complete: the acknowledged offset, or the text of a refusal.
-    pub(crate) fn receive(&mut self) -> anyhow::Result<Option<std::result::Result<u64, String>>> {
+    pub(crate) fn receive(
+        &mut self,
+        dialect: Dialect,
+    ) -> anyhow::Result<Option<std::result::Result<u64, String>>> {
         let mut bytes = [0; 4_096];
         match self.stream.read(&mut bytes) {
             Ok(0) => anyhow::bail!("the admin API closed the connection"),
@@ -215,7 +225,7 @@ impl Connection {
         let Some((code, body)) = parse_answer(&self.answer)? else {
             return Ok(None);
         };
-        let outcome = judge_answer(code, body);
+        let outcome = judge_answer(dialect, code, body);
         self.answer.clear();
         Ok(Some(outcome))
     }
@@ -240,7 +250,10 @@ fn parse_answer(bytes: &[u8]) -> anyhow::Result<Option<(u16, &[u8])>> {
         .map(|body| (code, body)))
 }
 
-fn judge_answer(code: u16, body: &[u8]) -> std::result::Result<u64, String> {
+fn judge_answer(dialect: Dialect, code: u16, body: &[u8]) -> std::result::Result<u64, String> {
+    if dialect == Dialect::Nchan && (200..300).contains(&code) {
+        return Ok(0);
+    }
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     if code == 200 && value["result"].is_object() {
         return Ok(value["result"]["offset"].as_u64().unwrap_or(0));
@@ -251,14 +264,29 @@ fn judge_answer(code: u16, body: &[u8]) -> std::result::Result<u64, String> {
 
 /// The request of `hunt` up to the payload.
 fn head(options: &Options, hunt: usize) -> String {
-    let channel = serde_json::Value::from(hunt_name(options, hunt));
-    let begin = format!(r#"{{"channel":{channel},"data":"#);
-    let length = begin.len() + options.bytes + 1;
+    let name = hunt_name(options, hunt);
+    let channel = serde_json::Value::from(&*name);
+    let (path, begin) = match options.dialect {
+        Dialect::Centrifugo => ("/api/publish", format!(r#"{{"channel":{channel},"data":"#)),
+        Dialect::Nchan => (
+            &*format!("/publish/{name}"),
+            format!(r#"{{"push":{{"channel":{channel},"pub":{{"data":"#),
+        ),
+    };
+    let length = begin.len() + options.bytes + tail(options.dialect, 0).len();
     format!(
-        "POST /api/publish HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{begin}",
         options.admin, options.api_key
     )
+}
+
+/// What follows the payload, of the same length for every offset.
+fn tail(dialect: Dialect, offset: u64) -> Vec<u8> {
+    match dialect {
+        Dialect::Centrifugo => b"}".to_vec(),
+        Dialect::Nchan => format!(r#","offset":{offset:<10}}}}}}}"#).into_bytes(),
+    }
 }
 
 /// A connection that ends with a RST. Ended with a FIN, it is the server's last to acknowledge: on a busy
@@ -295,13 +323,16 @@ mod tests {
             );
         }
         let (code, body) = parse_answer(answer).unwrap().unwrap();
-        assert_eq!(judge_answer(code, body), Ok(17));
+        assert_eq!(judge_answer(Dialect::Centrifugo, code, body), Ok(17));
     }
 
     #[test]
     fn refusals_are_told() {
-        assert_eq!(judge_answer(200, br#"{"result":{}}"#), Ok(0));
-        assert!(judge_answer(200, br#"{"error":{"code":100}}"#).is_err());
-        assert!(judge_answer(401, b"").is_err());
+        let judge = |code, body: &[u8]| judge_answer(Dialect::Centrifugo, code, body);
+        assert_eq!(judge(200, br#"{"result":{}}"#), Ok(0));
+        assert!(judge(200, br#"{"error":{"code":100}}"#).is_err());
+        assert!(judge(401, b"").is_err());
+        assert_eq!(judge_answer(Dialect::Nchan, 202, b"queued"), Ok(0));
+        assert!(judge_answer(Dialect::Nchan, 403, b"").is_err());
     }
 }

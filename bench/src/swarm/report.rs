@@ -48,10 +48,14 @@ pub(crate) struct Appliance {
     pub(crate) after: Sample,
     /// Growth of resident memory from before to joined, per player.
     pub(crate) bytes_per_player: f64,
+    /// Growth of what the kernel keeps for its sockets from before to joined, per player.
+    pub(crate) socket_bytes_per_player: f64,
     /// User and system time per delivery, from the first event to the last delivery.
     pub(crate) cpu_us_per_delivery: f64,
     /// Of this, system time.
     pub(crate) system_us_per_delivery: f64,
+    /// What the server's CPU was busy, if one was named.
+    pub(crate) cpu_busy_us_per_delivery: f64,
 }
 
 /// See the file's header.
@@ -80,6 +84,8 @@ pub(crate) struct Report {
     pub(crate) pings_answered: u64,
     pub(crate) steady: Latency,
     pub(crate) spike: Latency,
+    /// From due to the last of an event's players, outside the spike; one value an event.
+    pub(crate) last_player: Latency,
     pub(crate) seconds: f64,
     pub(crate) events_per_second: f64,
     pub(crate) deliveries_per_second: f64,
@@ -234,6 +240,9 @@ impl Report {
                 let rss_mib = mib(appliance.after.rss_bytes);
                 format!("{rss_mib:.1} MiB, {:.0}", appliance.bytes_per_player)
             }));
+            rows.push(row("kernel's sockets, bytes per player", {
+                format!("{:.0}", appliance.socket_bytes_per_player)
+            }));
             rows.push(row("appliance huge pages", {
                 format!("{:.0} MiB", mib(appliance.after.hugetlb_bytes))
             }));
@@ -257,6 +266,7 @@ impl Report {
         for (name, latency) in [
             ("due to delivery, steady", &self.steady),
             ("due to delivery, spike", &self.spike),
+            ("due to the last player", &self.last_player),
             ("due to acknowledgement", &self.ack),
         ] {
             let Latency {

@@ -61,7 +61,10 @@ struct Samples {
 /// Runs a swarm from the first SYN to the report.
 pub fn run(options: &Options) -> anyhow::Result<Outcome> {
     raise_file_limit(options.players + options.stalled + options.publishers + 64)?;
-    let sample = || options.pid.map(process::sample).transpose();
+    let sample = || {
+        let sample = |pid| process::sample(pid, options.server_cpu);
+        options.pid.map(sample).transpose()
+    };
     let before = sample()?;
     let stalled = Stalled::join(options)?;
     close_windows(options)?;
@@ -267,6 +270,7 @@ fn make_report(
         pings_answered: tally.pings,
         steady: Latency::of(&crowd.judge.steady),
         spike: Latency::of(&crowd.judge.spike),
+        last_player: Latency::of(&crowd.judge.last_players()),
         seconds,
         events_per_second: ratio(acked.len() as u64, seconds),
         deliveries_per_second: ratio(tally.delivered, seconds),
@@ -286,13 +290,17 @@ fn make_appliance(samples: &Samples, report: &Report) -> Option<Appliance> {
     let user_us = after.user_us.saturating_sub(joined.user_us);
     let system_us = after.system_us.saturating_sub(joined.system_us);
     let grown = joined.rss_bytes.saturating_sub(before.rss_bytes);
+    let busy_us = after.cpu_busy_us.saturating_sub(joined.cpu_busy_us);
+    let sockets = joined.socket_bytes.saturating_sub(before.socket_bytes);
     Some(Appliance {
         before,
         joined,
         after,
         bytes_per_player: ratio(grown, report.players_subscribed as f64),
+        socket_bytes_per_player: ratio(sockets, report.players_subscribed as f64),
         cpu_us_per_delivery: ratio(user_us + system_us, delivered),
         system_us_per_delivery: ratio(system_us, delivered),
+        cpu_busy_us_per_delivery: ratio(busy_us, delivered),
     })
 }
 

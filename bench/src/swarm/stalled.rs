@@ -113,7 +113,10 @@ fn join(options: &Options, command: &[u8]) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::from(fd);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(&wire::upgrade_request(&options.game.to_string()))?;
+    stream.write_all(&wire::upgrade_request(
+        &options.game.to_string(),
+        wire::PATH,
+    ))?;
     let mut bytes = Vec::new();
     let upgraded = loop {
         match wire::parse_upgrade(&bytes) {

@@ -9,6 +9,8 @@ use sha1::{Digest, Sha1};
 
 /// All players send the same key; what is checked is that the answer belongs to it.
 const KEY: &str = "c3dhcm0gb2YgcGxheWVycw==";
+/// Where players of the Centrifugo protocol connect.
+pub(crate) const PATH: &str = "/connection/websocket";
 /// RFC 6455 1.3.
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -92,10 +94,10 @@ pub(crate) fn emit(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>)
     );
 }
 
-/// The upgrade request.
-pub(crate) fn upgrade_request(host: &str) -> Vec<u8> {
+/// The upgrade request for `path`.
+pub(crate) fn upgrade_request(host: &str, path: &str) -> Vec<u8> {
     format!(
-        "GET /connection/websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     .into_bytes()
