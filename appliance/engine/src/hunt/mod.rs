@@ -58,6 +58,8 @@ pub struct Hunt {
     stamps: Vec<u64>,
     /// Its streams, one a variant that somebody takes.
     streams: Vec<u32>,
+    /// Subscriptions to be that count on it to stay.
+    holds: u32,
 }
 
 impl Hunt {
@@ -150,6 +152,11 @@ impl Hunts {
     /// The slot of the hunt called `name`, if it has a subscriber here.
     pub fn find(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
+    }
+
+    /// The slot of the hunt with the journal's number `number`, if it is known here.
+    pub fn numbered(&self, number: HuntNumber) -> Option<u32> {
+        self.by_number.get(&number).copied()
     }
 
     /// The hunt in `slot`.
@@ -251,10 +258,20 @@ impl Hunts {
         Micros(hunt.stamps[stamp_index(nth)])
     }
 
-    /// Forgets the hunt if nobody is subscribed to it.
+    /// The hunt in `slot` stays, whoever leaves it.
+    pub fn hold(&mut self, slot: u32) {
+        self.hunts[slot as usize].holds += 1;
+    }
+
+    /// Takes one [`hold`](Hunts::hold) back.
+    pub fn let_go(&mut self, slot: u32) {
+        self.hunts[slot as usize].holds -= 1;
+    }
+
+    /// Forgets the hunt if nobody is subscribed to it, or is about to be.
     pub fn close_if_empty(&mut self, slot: u32) {
         let hunt = &mut self.hunts[slot as usize];
-        if hunt.streams.is_empty() && self.by_number.remove(&hunt.number).is_some() {
+        if hunt.streams.is_empty() && hunt.holds == 0 && self.by_number.remove(&hunt.number).is_some() {
             self.by_name.remove(&hunt.name);
             self.free.push_back(slot);
         }

@@ -1,20 +1,20 @@
 //! Into a hunt and out of it again, whoever wants it.
 //!
-//! The journal says where a hunt stands and what the player missed ([`Found`]); [`Sessions::enter`] puts
+//! The journal says where a hunt stands and what the player missed ([`super::stand`]); [`Sessions::enter`] puts
 //! a cursor at the end of the hunt's log, and [`result`] is what the player is told about it. When the
 //! hunt is known here already and nothing was missed, the journal is not asked.
 
 use crate::hunt::Hunt;
 use crate::hunt::encode::{Variant, channel_id};
-use crate::metrics::catalog::Metric;
 use crate::protobuf::delimited;
-use crate::ring::broadcast;
+use crate::ring::broadcast::HuntNumber;
 use crate::ring::submit::{self, Part, Submission};
 use crate::session::codec::{Message, Push, Pushed, Reply, Subscribe, SubscribeResult};
 use crate::session::codes::{Disconnect, Error, Unsubscribe};
 use crate::session::permission::{self, Granted, Wish};
 use crate::session::player::{ClientId, Flags, Player};
 use crate::session::refresh::expiry;
+use crate::session::stand::Stand;
 use crate::session::terms::{Behind, Terms};
 use crate::session::{Purpose, Road, Sessions};
 use crate::units::{ConnId, Micros};
@@ -37,6 +37,10 @@ pub(super) struct Wanted {
     pub(super) numbered: bool,
     pub(super) recoverable: bool,
     pub(super) positioned: bool,
+    /// What was missed is told in pages alone.
+    pub(super) in_pages: bool,
+    /// The hunt of which the first page of what was missed is asked for.
+    pub(super) page_of: Option<HuntNumber>,
     /// How others hear of it, and it of them.
     pub(super) part: Part,
 }
@@ -189,40 +193,20 @@ impl Sessions {
         id: ConnId,
         number: u32,
         (wanted, extras): (Wanted, Option<Box<Extras>>),
-        answer: &broadcast::Subscribed<'_>,
+        stand: Stand<'_>,
     ) {
-        let found = self.found(&wanted, answer);
+        let (slot, found) = match stand {
+            Ok(stand) => stand,
+            Err(error) => {
+                self.forget_subscription(id);
+                return self.refuse(road, id, number, error);
+            }
+        };
         if wanted.recover && !found.recovered && wanted.reject_unrecovered {
             self.forget_subscription(id);
             return self.refuse(road, id, number, Error::UnrecoverablePosition);
         }
-        let opened = road
-            .hunts
-            .open(answer.hunt, answer.name, answer.epoch, answer.top);
-        let Ok(slot) = opened else {
-            self.forget_subscription(id);
-            return self.refuse(road, id, number, Error::LimitExceeded);
-        };
         self.enter_and_reply(road, id, number, slot, &wanted, extras, found);
-    }
-
-    /// What the journal found, counted. What would leave the others no room is left for later pages.
-    pub(super) fn found<'a>(
-        &self,
-        wanted: &Wanted,
-        answer: &broadcast::Subscribed<'a>,
-    ) -> Found<'a> {
-        if wanted.recover {
-            self.counters.inc(match answer.recovered {
-                true => Metric::SessionRecovered,
-                false => Metric::SessionNotRecovered,
-            });
-        }
-        let has_room = self.has_room_for(answer.publications.len());
-        Found {
-            recovered: answer.recovered,
-            publications: if has_room { answer.publications } else { &[] },
-        }
     }
 
     pub(super) fn forget_subscription(&mut self, id: ConnId) {
@@ -282,7 +266,6 @@ impl Sessions {
             .and_if(wanted.numbered, Variant::NUMBERED)
             .and_if(wanted.part.told, Variant::JOINS);
         if !hunts.subscribe(slot, id, variant, &mut player.subscriptions) {
-            hunts.close_if_empty(slot);
             return Err(Error::LimitExceeded);
         }
         let chan_info = terms.as_ref().map_or(&[][..], |terms| &terms.info);
