@@ -354,7 +354,10 @@ impl Delivery {
     ) -> Result<(), StoreError> {
         let token = step.token;
         match step.what {
-            What::History { hunt: number, query } => {
+            What::History {
+                hunt: number,
+                query,
+            } => {
                 let hunt = road.hunts.get(number);
                 road.counters.inc(Metric::JournalReads);
                 self.pages

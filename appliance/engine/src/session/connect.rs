@@ -196,7 +196,9 @@ impl Sessions {
         (wanted, extras): (Wanted, Box<Extras>),
         stand: Stand<'_>,
     ) {
-        let player = self.peek(id).filter(|player| player.phase == Phase::Connecting);
+        let player = self
+            .peek(id)
+            .filter(|player| player.phase == Phase::Connecting);
         let bearer = player.and_then(|player| player.bearer.as_ref());
         let Some(connecting) = bearer.and_then(|bearer| bearer.connecting.as_ref()) else {
             return;

@@ -145,13 +145,7 @@ impl Sessions {
         is_asked
     }
 
-    fn ask_page(
-        &mut self,
-        road: &mut Road<'_>,
-        id: ConnId,
-        slot: u32,
-        reached: u64,
-    ) -> bool {
+    fn ask_page(&mut self, road: &mut Road<'_>, id: ConnId, slot: u32, reached: u64) -> bool {
         let number = road.hunts.hunt(slot).number;
         let purpose = Purpose::Page(Page {
             slot,

@@ -59,6 +59,14 @@ impl Wanted {
         }
     }
 
+    /// Which bytes of events it takes.
+    pub(super) fn variant(&self, player: &Player) -> Variant {
+        player
+            .variant()
+            .and_if(self.numbered, Variant::NUMBERED)
+            .and_if(self.part.told, Variant::JOINS)
+    }
+
     /// Takes over from where the player wants to go on.
     pub(super) fn recover(&mut self, ask: &Subscribe<'_>) {
         self.recover = ask.recover && self.recoverable;
@@ -97,7 +105,9 @@ impl Extras {
 pub(super) struct Found<'a> {
     /// All that was missed can be had.
     pub(super) recovered: bool,
-    /// The first of it: encoded publications, each behind its length, oldest first.
+    /// Where it begins in the log of the hunt.
+    pub(super) position: Option<u64>,
+    /// If it is not there, the first of it: encoded publications, each behind its length, oldest first.
     pub(super) publications: &'a [u8],
 }
 
@@ -243,8 +253,9 @@ impl Sessions {
         self.catch_up(road, id);
     }
 
-    /// Subscribes from the end of the hunt's log on. The reply is placed before any event, because
-    /// private bytes go first; if not all that was missed is in it, the events wait for the rest.
+    /// Subscribes from the end of the hunt's log on, or from where in it the first missed event is. The
+    /// reply is placed before any event, because private bytes go first; if what was missed is neither in
+    /// it nor in the log, the events wait for that.
     pub(super) fn enter(
         &mut self,
         road: &mut Road<'_>,
@@ -261,10 +272,7 @@ impl Sessions {
         if hunts.subscription(slot, player.subscriptions).is_some() {
             return Err(Error::AlreadySubscribed);
         }
-        let variant = player
-            .variant()
-            .and_if(wanted.numbered, Variant::NUMBERED)
-            .and_if(wanted.part.told, Variant::JOINS);
+        let variant = wanted.variant(player);
         if !hunts.subscribe(slot, id, variant, &mut player.subscriptions) {
             return Err(Error::LimitExceeded);
         }
@@ -278,7 +286,14 @@ impl Sessions {
         };
         let until = hunts.hunt(slot).top;
         let reached = wanted.offset + delimited(found.publications).count() as u64;
-        let is_behind = wanted.recover && found.recovered && reached < until;
+        let mut is_behind = wanted.recover && found.recovered && reached < until;
+        if is_behind
+            && let Some(position) = found.position
+            && let Some(subscription) = hunts.subscriptions.at(player.subscriptions)
+        {
+            subscription.cursor = position;
+            is_behind = false;
+        }
         if terms.is_none() && !is_behind {
             return Ok(());
         }

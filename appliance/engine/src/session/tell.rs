@@ -148,7 +148,13 @@ impl Sessions {
         if !wanted.recover || is_at_top {
             let opened = road.hunts.open(stand.hunt, by.hunt, stand.epoch, stand.top);
             return match opened {
-                Ok(slot) => self.enter_later(road, id, slot, &wanted, extras, wanted.recover),
+                Ok(slot) => {
+                    let found = Found {
+                        recovered: wanted.recover,
+                        ..Found::default()
+                    };
+                    self.enter_later(road, id, slot, &wanted, extras, found);
+                }
                 Err(_) => self.counters.inc(Metric::SessionToldInVain),
             };
         }
@@ -177,9 +183,7 @@ impl Sessions {
             return;
         }
         match stand {
-            Ok((slot, found)) => {
-                self.enter_later(road, id, slot, &wanted, extras, found.recovered);
-            }
+            Ok((slot, found)) => self.enter_later(road, id, slot, &wanted, extras, found),
             Err(_) => self.counters.inc(Metric::SessionToldInVain),
         }
     }
@@ -192,12 +196,8 @@ impl Sessions {
         slot: u32,
         wanted: &Wanted,
         mut extras: Box<Extras>,
-        recovered: bool,
+        found: Found<'_>,
     ) {
-        let found = Found {
-            recovered,
-            ..Found::default()
-        };
         let terms = std::mem::take(&mut extras.terms);
         let channels_max = self.channels_max();
         let player = self.player(id);

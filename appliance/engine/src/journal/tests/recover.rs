@@ -234,7 +234,5 @@ fn many_who_ask_the_same_get_the_same() {
     let got = rig.run(1);
     assert_eq!(got.len(), 20);
     assert!(got.iter().all(|g| *g == got[0]));
-    assert!(
-        matches!(&got[0], Got::History { page, .. } if offsets(page) == [16, 17, 18, 19, 20])
-    );
+    assert!(matches!(&got[0], Got::History { page, .. } if offsets(page) == [16, 17, 18, 19, 20]));
 }
