@@ -27,6 +27,10 @@ const FOLLOW_BATCH: usize = 256;
 /// a flood keeps players waiting: this many frames take about half a millisecond.
 const RECEIVE_BUDGET: usize = 2048;
 
+/// Of these, frames after which new events are taken in between: frames of a crowd that connects cost ten
+/// times as much as others, and an event is not to wait for all of them.
+const RECEIVE_SLICE: usize = 256;
+
 /// Commands may fill the submit ring so far before receiving pauses for the journal to read them.
 const SUBMIT_FILL_PERCENT_MAX: u64 = 50;
 
@@ -214,6 +218,11 @@ impl<P: Port> DataCore<P> {
         loop {
             let batch = self.receive_batch(now);
             count += batch;
+            if count % RECEIVE_SLICE == 0 && batch > 0 {
+                self.follow(now);
+                self.emit_walks(now);
+                self.port.flush();
+            }
             if batch < RECEIVE_BATCH || count >= RECEIVE_BUDGET || !self.has_room_for_answers() {
                 return count;
             }
@@ -345,19 +354,37 @@ impl<P: Port> DataCore<P> {
     /// nor it the crowd; then replies and touched players, and what TCP itself owes.
     fn emit(&mut self, now: Micros) -> usize {
         self.tcp.send_replies(&mut self.port);
-        let count = self.emit_to(now, DataCore::next_of_walks) + self.emit_to(now, DataCore::next);
+        let count = self.emit_walks(now) + self.emit_others(now);
         if self.port.tx_room() == 0 && count > 0 {
             self.counters.inc(Metric::PortTxFull);
         }
         count
     }
 
-    /// Serves the connections that `next` names.
-    fn emit_to(&mut self, now: Micros, next: impl Fn(&mut Self) -> Option<ConnId>) -> usize {
+    /// Serves those who have to be told what is new in a hunt.
+    fn emit_walks(&mut self, now: Micros) -> usize {
         let room_least = self.port.tx_room().saturating_sub(EMIT_BATCH);
         let mut count = 0;
         while count < EMIT_BATCH && self.port.tx_room() > room_least {
-            let Some(id) = next(self) else { break };
+            let Some(id) = self.next_of_walks() else {
+                break;
+            };
+            let room = self.port.tx_room();
+            count += 1;
+            if !self.serve(now, id) {
+                break;
+            }
+            self.hunts.walks.charge(room - self.port.tx_room());
+        }
+        count
+    }
+
+    /// Serves those who asked for something or whom TCP owes something.
+    fn emit_others(&mut self, now: Micros) -> usize {
+        let room_least = self.port.tx_room().saturating_sub(EMIT_BATCH);
+        let mut count = 0;
+        while count < EMIT_BATCH && self.port.tx_room() > room_least {
+            let Some(id) = self.next() else { break };
             count += 1;
             if !self.serve(now, id) {
                 break;
