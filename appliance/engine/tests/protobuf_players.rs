@@ -314,6 +314,8 @@ fn a_returning_phone_gets_what_it_missed() {
     };
     let epoch = enter(&mut world, player, request.clone()).epoch;
     world.reset(player);
+    // Its log is gone when the player comes back.
+    world.run(31_000);
     let publisher = world.upgrade();
     world.ask(publisher, r#"{"id":1,"connect":{"token":"good"}}"#);
     for n in 1..=9 {

@@ -411,6 +411,8 @@ fn server_side_subscriptions_are_recovered() {
     let (player, reply) = world.connect_with("user=ann;subs=a,b");
     let epoch = parsed(&reply)["connect"]["subs"]["a"]["epoch"].clone();
     world.reset(player);
+    // Its log is gone when the player comes back.
+    world.run(31_000);
     for _ in 0..40 {
         world.publish("a", "1");
         world.step();
@@ -430,14 +432,14 @@ fn server_side_subscriptions_are_recovered() {
         (&json!(true), &json!(3)),
         "{a}"
     );
-    assert_eq!(a["publications"].as_array().unwrap().len(), 16);
+    assert_eq!(a["publications"].as_array().unwrap().len(), 37);
     assert_eq!(
         (&subs["b"]["was_recovering"], &subs["b"]["recovered"]),
         (&json!(true), &Value::Null)
     );
     assert!(subs["closed:not"].is_null(), "nobody brings it");
     world.run(50);
-    assert_eq!(world.offsets(player), (20..=41).collect::<Vec<u64>>());
+    assert_eq!(world.offsets(player), [41]);
 }
 
 #[test]

@@ -32,3 +32,4 @@ mod kill9;
 mod lossy;
 mod presence;
 mod sdk;
+mod storm;

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -117,6 +118,9 @@ impl Crowd {
 
     /// Follows the orders until they are to stop.
     pub(super) fn run(mut self) -> anyhow::Result<Tally> {
+        if self.tally.latencies.is_some() {
+            raise_priority();
+        }
         let mut buffer = vec![0; READ_BYTES];
         let mut events = vec![EpollEvent::empty(); EVENTS];
         loop {
@@ -229,6 +233,15 @@ impl Crowd {
         }
         Ok(())
     }
+}
+
+/// The players that are measured do not wait for the CPU behind those of the storm, which in truth are on
+/// ten thousand other machines. Where it is not allowed, they wait.
+fn raise_priority() {
+    let thread = nix::unistd::gettid().to_string();
+    let _ = Command::new("renice")
+        .args(["-n", "-20", "-p", &thread])
+        .output();
 }
 
 impl Dice {

@@ -201,14 +201,14 @@ impl Core {
                     name: wish.hunt,
                     epoch: "e",
                     top: 5,
-                    recovered: wish.recover,
-                    publications: if wish.recover { &missed } else { b"" },
+                    recoverable: wish.recover,
+                    history_ttl_ms: 60_000,
                 }),
                 Submission::History(history) => Record::History(HistoryPage {
                     token: history.token,
                     epoch: "e",
                     top: 5,
-                    publications: b"",
+                    publications: if history.bytes_max > 0 { &missed } else { b"" },
                 }),
                 Submission::Presence(ask) => Record::Presence(PresencePage {
                     token: ask.token,

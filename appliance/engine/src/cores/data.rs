@@ -5,7 +5,7 @@
 //! doorbells) is the appliance's.
 
 use crate::cores::mailbox::Mailbox;
-use crate::hunt::Hunts;
+use crate::hunt::{Hunts, Taken};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::port::{FRAME_BYTES_MAX, Port, PortStats, RECEIVE_BATCH};
@@ -27,10 +27,15 @@ const FOLLOW_BATCH: usize = 256;
 /// a flood keeps players waiting: this many frames take about half a millisecond.
 const RECEIVE_BUDGET: usize = 2048;
 
+/// Of these, frames after which new events are taken in between: frames of a crowd that connects cost ten
+/// times as much as others, and an event is not to wait for all of them.
+const RECEIVE_SLICE: usize = 256;
+
 /// Commands may fill the submit ring so far before receiving pauses for the journal to read them.
 const SUBMIT_FILL_PERCENT_MAX: u64 = 50;
 
-/// Connections served a turn, and frames sent: so long does what arrives wait for its turn.
+/// Connections served a turn, and frames sent, and as many for the walks alone: so long does what arrives
+/// wait for its turn.
 const EMIT_BATCH: usize = 256;
 
 /// How soon a core looks again when something waits for room in the port or in the submit ring: what
@@ -213,6 +218,11 @@ impl<P: Port> DataCore<P> {
         loop {
             let batch = self.receive_batch(now);
             count += batch;
+            if count % RECEIVE_SLICE == 0 && batch > 0 {
+                self.follow(now);
+                self.emit_walks(now);
+                self.port.flush();
+            }
             if batch < RECEIVE_BATCH || count >= RECEIVE_BUDGET || !self.has_room_for_answers() {
                 return count;
             }
@@ -294,11 +304,11 @@ impl<P: Port> DataCore<P> {
             let Some(bytes) = broadcast.pop() else { break };
             count += 1;
             match postcard::from_bytes::<Record<'_>>(bytes) {
-                Ok(Record::Event(event)) => {
-                    if hunts.on_event(&event) {
-                        counters.inc(Metric::HuntEvents);
-                    }
-                }
+                Ok(Record::Event(event)) => match hunts.on_event(&event) {
+                    Taken::No => {}
+                    Taken::Later => counters.inc(Metric::HuntEventsKept),
+                    Taken::Now => counters.inc(Metric::HuntEvents),
+                },
                 Ok(Record::Movement(moved)) => hunts.on_movement(&moved),
                 Ok(record) => sessions.on_record(
                     &mut Road {
@@ -337,11 +347,40 @@ impl<P: Port> DataCore<P> {
         }
         let (sessions, mut road) = self.road(now);
         sessions.on_timers(&mut road);
+        self.hunts.on_timers(now);
     }
 
-    /// Sends: replies and touched players first, then what TCP itself owes, then the walks.
+    /// Sends: what is new in the hunts first, so that a crowd that asks for something does not hold it up,
+    /// nor it the crowd; then replies and touched players, and what TCP itself owes.
     fn emit(&mut self, now: Micros) -> usize {
         self.tcp.send_replies(&mut self.port);
+        let count = self.emit_walks(now) + self.emit_others(now);
+        if self.port.tx_room() == 0 && count > 0 {
+            self.counters.inc(Metric::PortTxFull);
+        }
+        count
+    }
+
+    /// Serves those who have to be told what is new in a hunt.
+    fn emit_walks(&mut self, now: Micros) -> usize {
+        let room_least = self.port.tx_room().saturating_sub(EMIT_BATCH);
+        let mut count = 0;
+        while count < EMIT_BATCH && self.port.tx_room() > room_least {
+            let Some(id) = self.next_of_walks() else {
+                break;
+            };
+            let room = self.port.tx_room();
+            count += 1;
+            if !self.serve(now, id) {
+                break;
+            }
+            self.hunts.walks.charge(room - self.port.tx_room());
+        }
+        count
+    }
+
+    /// Serves those who asked for something or whom TCP owes something.
+    fn emit_others(&mut self, now: Micros) -> usize {
         let room_least = self.port.tx_room().saturating_sub(EMIT_BATCH);
         let mut count = 0;
         while count < EMIT_BATCH && self.port.tx_room() > room_least {
@@ -351,20 +390,17 @@ impl<P: Port> DataCore<P> {
                 break;
             }
         }
-        if self.port.tx_room() == 0 && count > 0 {
-            self.counters.inc(Metric::PortTxFull);
-        }
         count
     }
 
-    /// The next connection to serve.
+    /// The next connection that asked for something or that TCP owes something.
     fn next(&mut self) -> Option<ConnId> {
-        if let Some(id) = self.sessions.next_touched() {
-            return Some(id);
-        }
-        if let Some(id) = self.tcp.next_ready() {
-            return Some(id);
-        }
+        let touched = self.sessions.next_touched();
+        touched.or_else(|| self.tcp.next_ready())
+    }
+
+    /// The next connection that has to be told what is new in a hunt.
+    fn next_of_walks(&mut self) -> Option<ConnId> {
         while let Some((hunt, index)) = self.hunts.walks.current() {
             match self.hunts.subscriber(hunt, index) {
                 Some(subscription) => {

@@ -6,12 +6,15 @@
 //!
 //! A walk can stop anywhere (no TX frame, turn budget spent) and goes on from there. Events that
 //! come while a walk is under way reach those ahead of it at once and the others in one more round.
-//! Hunts take turns: a walk that used up its share goes to the back of the queue.
+//! Hunts take turns: a walk that used up its share goes to the back of the queue. What is shared out is
+//! frames, not visits: a crowd that catches up takes many frames a visit.
 
 use std::collections::VecDeque;
 
-/// Subscribers one hunt may visit before the next hunt's walk goes on.
-const SHARE: usize = 1024;
+/// Frames one hunt may send before the next hunt's walk goes on; a visit counts as one at least. With more,
+/// small hunts wait behind a large one (1024: 100 ms beside 10,000 that catch up); with fewer, a walk jumps
+/// about in memory.
+const SHARE: usize = 64;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Walk {
@@ -21,7 +24,7 @@ struct Walk {
     again: bool,
     /// Next subscriber to visit.
     index: usize,
-    /// Visits left before the next hunt's turn.
+    /// Frames left before the next hunt's turn.
     share: usize,
 }
 
@@ -30,6 +33,8 @@ struct Walk {
 pub struct Walks {
     walks: Vec<Walk>,
     queue: VecDeque<u32>,
+    /// The walk that visited somebody last.
+    last: usize,
 }
 
 impl Walks {
@@ -37,6 +42,7 @@ impl Walks {
         Walks {
             walks: vec![Walk::default(); hunts],
             queue: VecDeque::with_capacity(hunts),
+            last: 0,
         }
     }
 
@@ -72,12 +78,22 @@ impl Walks {
         let Some(&stream) = self.queue.front() else {
             return;
         };
+        self.last = stream as usize;
         let walk = &mut self.walks[stream as usize];
         walk.index += 1;
         walk.share = walk.share.saturating_sub(1);
         if walk.share == 0 {
             walk.share = SHARE;
             self.queue.rotate_left(1);
+        }
+    }
+
+    /// The last visit took so many frames.
+    #[inline]
+    pub fn charge(&mut self, frames: usize) {
+        if let Some(walk) = self.walks.get_mut(self.last) {
+            // At 0 it would never be found to be used up.
+            walk.share = walk.share.saturating_sub(frames.saturating_sub(1)).max(1);
         }
     }
 

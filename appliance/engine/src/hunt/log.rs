@@ -6,6 +6,9 @@
 //! longest ago, whichever hunt owned it. So memory is bounded for all hunts together, a quiet hunt
 //! costs one block, and nothing is ever searched or compacted.
 //!
+//! A block knows the first event that begins in it ([`Mark`]), as far as nothing but events with one
+//! offset after the other stands behind that: from there on a reader can count frames to find an offset.
+//!
 //! Readers hold positions, not references. Overwriting never waits for a reader: `read` refuses a
 //! position that has left the window, and that reader is "slow". Each core keeps its own copy (one
 //! memcpy an event and core), so no core ever waits for another's acknowledgements.
@@ -24,6 +27,19 @@ const NOBODY: u32 = u32::MAX;
 struct Window {
     first: u64,
     head: u64,
+    /// From here on every frame is an event, and the next offset's.
+    even_from: u64,
+}
+
+/// Where an event begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// Its offset; 0 for no event.
+    pub offset: u64,
+    /// When it was published.
+    pub stamp_us: u64,
+    /// Log position of its frame.
+    pub position: u64,
 }
 
 /// All logs of one core.
@@ -32,6 +48,8 @@ pub struct Logs {
     bytes: &'static mut [u8],
     /// Per block: the hunt that owns it, and which of that hunt's blocks it is.
     owners: Vec<(u32, u64)>,
+    /// Per block: the first event that begins in it and has only such behind it.
+    marks: Vec<Mark>,
     next: usize,
     used: usize,
     windows: Vec<Window>,
@@ -53,6 +71,7 @@ impl Logs {
         Logs {
             bytes,
             owners: vec![(NOBODY, 0); count],
+            marks: vec![Mark::default(); count],
             next: 0,
             used: 0,
             windows: vec![Window::default(); hunts],
@@ -76,8 +95,59 @@ impl Logs {
         self.windows[stream as usize].head
     }
 
-    /// Appends one frame. A frame longer than the window leaves only its tail readable.
+    /// Appends the frame of the event with the offset after that of the last such. See
+    /// [`append`](Logs::append).
+    pub fn append_event(&mut self, stream: u32, frame: &[u8], offset: u64, stamp_us: u64) {
+        let position = self.head(stream);
+        self.append_bytes(stream, frame);
+        if self.owns(stream, position / BLOCK) {
+            let block = self.block(stream, position / BLOCK);
+            let mark = &mut self.marks[block];
+            if mark.offset == 0 {
+                *mark = Mark {
+                    offset,
+                    stamp_us,
+                    position,
+                };
+            }
+        }
+    }
+
+    /// Appends one frame, not of an event with an offset. A frame longer than the window leaves only its
+    /// tail readable.
     pub fn append(&mut self, stream: u32, frame: &[u8]) {
+        self.append_bytes(stream, frame);
+        self.forget_offsets(stream);
+    }
+
+    /// No event that `stream` holds is found by its offset any more.
+    pub fn forget_offsets(&mut self, stream: u32) {
+        let head = self.head(stream);
+        self.windows[stream as usize].even_from = head;
+        if self.owns(stream, head / BLOCK) {
+            let block = self.block(stream, head / BLOCK);
+            self.marks[block] = Mark::default();
+        }
+    }
+
+    /// The event of `stream` with `offset`, or one that stands before it in the same block; none when
+    /// that is not certain.
+    pub fn mark_before(&self, stream: u32, offset: u64) -> Option<Mark> {
+        let window = self.windows[stream as usize];
+        let least = window.first.max(window.even_from);
+        for number in (least / BLOCK..=window.head / BLOCK).rev() {
+            if !self.owns(stream, number) {
+                continue;
+            }
+            let mark = self.marks[self.block(stream, number)];
+            if mark.offset != 0 && mark.offset <= offset {
+                return (mark.position >= least).then_some(mark);
+            }
+        }
+        None
+    }
+
+    fn append_bytes(&mut self, stream: u32, frame: &[u8]) {
         let mut rest = frame;
         let start = self.windows[stream as usize].head / BLOCK;
         while !rest.is_empty() {
@@ -119,13 +189,17 @@ impl Logs {
     fn locate(&self, stream: u32, position: u64) -> (usize, usize) {
         // A remainder of 4096 fits a usize.
         let offset = usize::try_from(position % BLOCK).unwrap_or(0);
-        let place = self.places[self.place(stream, position / BLOCK)];
-        (place as usize * BLOCK_BYTES + offset, BLOCK_BYTES - offset)
+        let block = self.block(stream, position / BLOCK);
+        (block * BLOCK_BYTES + offset, BLOCK_BYTES - offset)
     }
 
     fn owns(&self, stream: u32, number: u64) -> bool {
-        let block = self.places[self.place(stream, number)];
-        self.owners[block as usize] == (stream, number)
+        self.owners[self.block(stream, number)] == (stream, number)
+    }
+
+    /// The block where the one with `number` of `stream` is, or was.
+    fn block(&self, stream: u32, number: u64) -> usize {
+        self.places[self.place(stream, number)] as usize
     }
 
     fn place(&self, stream: u32, number: u64) -> usize {
@@ -153,6 +227,7 @@ impl Logs {
             let window = &mut self.windows[owner as usize];
             window.first = window.first.max((evicted + 1) * BLOCK).min(window.head);
         }
+        self.marks[block] = Mark::default();
         let place = self.place(stream, number);
         self.places[place] = u32::try_from(block).unwrap_or(NOBODY);
         let oldest = (number + 1).saturating_sub(self.window_blocks as u64) * BLOCK;

@@ -5,7 +5,8 @@
 //! bytes, once; the [`log`] keeps them, `subscribers` who wants them, [`fanout`] walks those and lets each
 //! connection take what it has room for. [`publication`] is what an event is before it has bytes.
 //!
-//! Owned by one data core. A hunt and its streams are here from the first subscriber to the last. A
+//! Owned by one data core. A hunt and its streams are here from the first subscriber to some time after the
+//! last ([`linger`]): who comes back finds in the log what it missed ([`missed`]). A
 //! stream's slot is then reused as late as possible and its log goes on where it was, because segments in
 //! flight may still name its bytes.
 
@@ -16,6 +17,8 @@ pub mod fanout;
 pub mod log;
 pub mod publication;
 mod subscribers;
+pub mod linger;
+mod missed;
 
 pub use subscribers::{Subscription, Subscriptions};
 
@@ -25,6 +28,7 @@ use crate::hunt::attendance::Attendance;
 use crate::hunt::counts::Counts;
 use crate::hunt::encode::{Address, Encoder, Variant};
 use crate::hunt::fanout::Walks;
+use crate::hunt::linger::Lingering;
 use crate::hunt::log::Logs;
 use crate::hunt::publication::Publication;
 use crate::ring::broadcast::{Event, HuntNumber, Moved};
@@ -58,6 +62,10 @@ pub struct Hunt {
     stamps: Vec<u64>,
     /// Its streams, one a variant that somebody takes.
     streams: Vec<u32>,
+    /// Subscriptions to be that count on it to stay.
+    holds: u32,
+    /// Its subscriptions.
+    takers: u32,
 }
 
 impl Hunt {
@@ -77,6 +85,10 @@ struct Stream {
     variant: Variant,
     /// Subscriptions in the order of their connection's slot.
     subscribers: Vec<u32>,
+    /// Since when it has none; none when it has some, or is free.
+    idle_since: Option<Micros>,
+    /// It is on the queue of those that linger.
+    is_queued: bool,
 }
 
 /// All hunts of one core, their logs and their subscriptions.
@@ -96,8 +108,22 @@ pub struct Hunts {
     streams: Vec<Stream>,
     by_number: HashMap<HuntNumber, u32>,
     by_name: HashMap<Box<str>, u32>,
+    /// Hunts that have a subscriber.
+    taken: usize,
     free: VecDeque<u32>,
     free_streams: VecDeque<u32>,
+    lingering: Lingering,
+}
+
+/// For whom an event was encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Its hunt is not known here.
+    No,
+    /// For those who may come back.
+    Later,
+    /// For subscribers.
+    Now,
 }
 
 impl Hunts {
@@ -120,8 +146,10 @@ impl Hunts {
             streams: (0..streams_max).map(|_| Stream::default()).collect(),
             by_number: HashMap::with_capacity(count * 2),
             by_name: HashMap::with_capacity(count * 2),
+            taken: 0,
             free: (0..hunts_max).collect(),
             free_streams: (0..streams_max).collect(),
+            lingering: Lingering::new(streams_max as usize),
         }
     }
 
@@ -144,12 +172,17 @@ impl Hunts {
 
     /// Hunts that have a subscriber.
     pub fn count(&self) -> usize {
-        self.by_number.len()
+        self.taken
     }
 
-    /// The slot of the hunt called `name`, if it has a subscriber here.
+    /// The slot of the hunt called `name`, if it is known here.
     pub fn find(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
+    }
+
+    /// The slot of the hunt with the journal's number `number`, if it is known here.
+    pub fn numbered(&self, number: HuntNumber) -> Option<u32> {
+        self.by_number.get(&number).copied()
     }
 
     /// The hunt in `slot`.
@@ -174,6 +207,7 @@ impl Hunts {
         if let Some(&slot) = self.by_number.get(&number) {
             return Ok(slot);
         }
+        while self.free.is_empty() && self.end_linger() {}
         let slot = self.free.pop_front().ok_or(TooManyHunts)?;
         let hunt = &mut self.hunts[slot as usize];
         hunt.name = name.into();
@@ -185,15 +219,14 @@ impl Hunts {
         Ok(slot)
     }
 
-    /// Takes an event of the broadcast ring: encodes it for each stream. Answers false when nobody here
-    /// subscribed to its hunt.
-    pub fn on_event(&mut self, event: &Event<'_>) -> bool {
+    /// Takes an event of the broadcast ring: encodes it for each stream.
+    pub fn on_event(&mut self, event: &Event<'_>) -> Taken {
         let Some(&slot) = self.by_number.get(&event.hunt) else {
-            return false;
+            return Taken::No;
         };
         let Ok(publication) = Publication::parse(event.publication) else {
             debug_assert!(false, "the journal's publications parse");
-            return false;
+            return Taken::No;
         };
         let hunt = &mut self.hunts[slot as usize];
         if publication.offset != 0 {
@@ -212,10 +245,18 @@ impl Hunts {
             let frame = self
                 .encoder
                 .event(variant, hunt.address(), &publication, event.deflated);
-            self.logs.append(stream, frame);
+            match publication.offset {
+                0 => self.logs.append(stream, frame),
+                offset => self
+                    .logs
+                    .append_event(stream, frame, offset, event.stamp_us),
+            }
             self.walks.request(stream);
         }
-        true
+        match hunt.takers {
+            0 => Taken::Later,
+            _ => Taken::Now,
+        }
     }
 
     /// The frame of an event of the past, as `stream` has it. It goes into no log.
@@ -251,10 +292,23 @@ impl Hunts {
         Micros(hunt.stamps[stamp_index(nth)])
     }
 
-    /// Forgets the hunt if nobody is subscribed to it.
+    /// The hunt in `slot` stays, whoever leaves it.
+    pub fn hold(&mut self, slot: u32) {
+        self.hunts[slot as usize].holds += 1;
+    }
+
+    /// Takes one [`hold`](Hunts::hold) back.
+    pub fn let_go(&mut self, slot: u32) {
+        self.hunts[slot as usize].holds -= 1;
+    }
+
+    /// Forgets the hunt if nobody is subscribed to it, or is about to be.
     pub fn close_if_empty(&mut self, slot: u32) {
         let hunt = &mut self.hunts[slot as usize];
-        if hunt.streams.is_empty() && self.by_number.remove(&hunt.number).is_some() {
+        if hunt.streams.is_empty()
+            && hunt.holds == 0
+            && self.by_number.remove(&hunt.number).is_some()
+        {
             self.by_name.remove(&hunt.name);
             self.free.push_back(slot);
         }
@@ -262,30 +316,27 @@ impl Hunts {
 
     /// The stream of the hunt in `slot` that has `variant`; made if need be.
     fn open_stream(&mut self, slot: u32, variant: Variant) -> Option<u32> {
-        let hunt = &mut self.hunts[slot as usize];
+        let hunt = &self.hunts[slot as usize];
         let found = hunt.streams.iter().copied();
         let mut found = found.filter(|&stream| self.streams[stream as usize].variant == variant);
         if let Some(stream) = found.next() {
             return Some(stream);
         }
+        self.hold(slot);
+        while self.free_streams.is_empty() && self.end_linger() {}
+        self.let_go(slot);
         let stream = self.free_streams.pop_front()?;
-        hunt.streams.push(stream);
+        self.hunts[slot as usize].streams.push(stream);
         let place = &mut self.streams[stream as usize];
         (place.hunt, place.variant) = (slot, variant);
+        self.logs.forget_offsets(stream);
         Some(stream)
     }
 
-    /// Forgets a stream if nobody takes it, and its hunt if that was the last.
-    fn close_stream_if_empty(&mut self, stream: u32) {
-        let Stream {
-            hunt: slot,
-            subscribers,
-            ..
-        } = &self.streams[stream as usize];
-        if !subscribers.is_empty() {
-            return;
-        }
-        let slot = *slot;
+    /// Forgets a stream that nobody takes, and its hunt if that was the last.
+    fn close_stream(&mut self, stream: u32) {
+        let slot = self.streams[stream as usize].hunt;
+        self.streams[stream as usize].idle_since = None;
         let streams = &mut self.hunts[slot as usize].streams;
         if let Some(place) = streams.iter().position(|&other| other == stream) {
             streams.swap_remove(place);
@@ -315,6 +366,10 @@ mod tests {
     }
 
     fn publish(hunts: &mut Hunts, hunt: HuntNumber, data: &str, offset: u64) -> bool {
+        publish_to(hunts, hunt, data, offset) == Taken::Now
+    }
+
+    fn publish_to(hunts: &mut Hunts, hunt: HuntNumber, data: &str, offset: u64) -> Taken {
         let mut publication = Vec::new();
         let (data, empty) = (data.as_bytes(), Publication::default());
         Publication {
@@ -351,12 +406,13 @@ mod tests {
         let mut first = NONE;
         assert!(hunts.subscribe(slot, conn(0), Variant::PLAIN, &mut first));
         assert!(publish(&mut hunts, 1, "\"abc\"", 1));
-        let kept = hunts.logs.head(0);
         assert!(hunts.unsubscribe(slot, &mut first));
-        assert!(!publish(&mut hunts, 1, "2", 2), "nobody is here");
+        assert_eq!(publish_to(&mut hunts, 1, "2", 2), Taken::Later);
+        let kept = hunts.logs.head(0);
         assert_eq!(hunts.open(2, "new", "e", 5), Ok(slot));
         assert!(hunts.subscribe(slot, conn(0), Variant::PLAIN, &mut first));
         assert!(publish(&mut hunts, 2, "\"def\"", 6));
+        assert_eq!(publish_to(&mut hunts, 1, "3", 3), Taken::No);
         let all = log(&hunts, 0, 0);
         assert!(all.contains("abc") && all.contains("def"), "{all}");
         assert!(!log(&hunts, 0, kept).contains("abc"));

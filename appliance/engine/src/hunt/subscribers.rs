@@ -127,7 +127,7 @@ impl Hunts {
         };
         let subscriptions = &mut self.subscriptions;
         let Some(index) = subscriptions.insert(record) else {
-            self.close_stream_if_empty(stream);
+            self.linger_if_idle(stream);
             return false;
         };
         *first = index;
@@ -135,6 +135,9 @@ impl Hunts {
         let subscribers = &mut self.streams[stream as usize].subscribers;
         let place = subscribers.partition_point(before);
         subscribers.insert(place, index);
+        self.streams[stream as usize].idle_since = None;
+        self.taken += usize::from(self.hunts[slot as usize].takers == 0);
+        self.hunts[slot as usize].takers += 1;
         self.walks.on_insert(stream, place);
         self.counts.add(self.hunts[slot as usize].number);
         true
@@ -154,7 +157,7 @@ impl Hunts {
     }
 
     /// Ends the subscription of the connection with list head `first` to the hunt in `slot`; false
-    /// when there was none. The hunt is forgotten with its last subscriber.
+    /// when there was none. The hunt stays for a while when it was the last ([`super::linger`]).
     pub fn unsubscribe(&mut self, slot: u32, first: &mut u32) -> bool {
         let mut before = NONE;
         let mut index = *first;
@@ -189,8 +192,9 @@ impl Hunts {
 
     /// The one way a subscription ends.
     fn leave(&mut self, index: u32, record: &Subscription) {
+        let slot = self.hunt_of(record.stream);
         let departure = Departure {
-            hunt: self.hunts[self.hunt_of(record.stream) as usize].number,
+            hunt: self.hunts[slot as usize].number,
             conn: record.conn,
         };
         self.counts.remove(departure.hunt);
@@ -212,7 +216,9 @@ impl Hunts {
             walks.on_remove(record.stream, start + found);
         }
         subscriptions.remove(index);
-        self.close_stream_if_empty(record.stream);
+        self.hunts[slot as usize].takers -= 1;
+        self.taken -= usize::from(self.hunts[slot as usize].takers == 0);
+        self.linger_if_idle(record.stream);
     }
 
     /// The `index`th subscription of `stream`, in slot order.

@@ -167,7 +167,8 @@ impl Delivery {
                 };
                 self.set(&Record::Published(answer));
             }
-            What::Subscribe { .. } | What::History { .. } | What::Path { .. } => {
+            &What::Subscribe { hunt, after } => self.subscribe(step.token, hunt, after, road),
+            What::History { .. } | What::Path { .. } => {
                 if self.read(step, draft, road).is_err() {
                     road.counters.inc(Metric::JournalStoreErrors);
                     self.pages.clear();
@@ -324,7 +325,27 @@ impl Delivery {
         self.record_len = emit(&Record::Channels(answer), &mut self.record);
     }
 
-    /// Answers a step that may have to read the store.
+    /// Says where a hunt stands. What was missed, the asker has or asks for.
+    fn subscribe<S>(
+        &mut self,
+        token: u64,
+        number: HuntNumber,
+        after: Option<u64>,
+        road: &Road<'_, S>,
+    ) {
+        let hunt = road.hunts.get(number);
+        self.set(&Record::Subscribed(Subscribed {
+            token,
+            hunt: number,
+            name: &hunt.name,
+            epoch: &hunt.epoch,
+            top: hunt.told,
+            recoverable: after.is_some_and(|after| hunt.keeps_what_follows(after)),
+            history_ttl_ms: hunt.rule.history_ttl_ms,
+        }));
+    }
+
+    /// Answers a step that reads the store.
     fn read<S: Store>(
         &mut self,
         step: &Step,
@@ -333,35 +354,14 @@ impl Delivery {
     ) -> Result<(), StoreError> {
         let token = step.token;
         match step.what {
-            What::Subscribe {
+            What::History {
                 hunt: number,
-                after,
+                query,
             } => {
                 let hunt = road.hunts.get(number);
-                let mut recovered = false;
-                if let Some(after) = after {
-                    road.counters.inc(Metric::JournalReads);
-                    recovered =
-                        self.pages
-                            .recover(road.store, number, hunt, after, road.wall_ms)?;
-                }
-                let publications = if recovered { self.pages.page() } else { &[] };
-                let (name, epoch, top) = (&*hunt.name, &*hunt.epoch, hunt.told);
-                let answer = Subscribed {
-                    token,
-                    hunt: number,
-                    name,
-                    epoch,
-                    top,
-                    recovered,
-                    publications,
-                };
-                self.record_len = emit(&Record::Subscribed(answer), &mut self.record);
-            }
-            What::History { hunt, query } => {
-                let hunt = road.hunts.get(hunt);
                 road.counters.inc(Metric::JournalReads);
-                self.pages.history(road.store, hunt, query, road.wall_ms)?;
+                self.pages
+                    .history(road.store, number, hunt, query, road.wall_ms)?;
                 let (epoch, top, publications) = (&*hunt.epoch, hunt.told, self.pages.page());
                 let answer = HistoryPage {
                     token,

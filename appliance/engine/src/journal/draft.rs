@@ -390,7 +390,6 @@ impl Draft {
         let hunt = order.hunts.get(number);
         let known = ask.epoch.is_empty() || *ask.epoch == *hunt.epoch;
         let after = (ask.recover && known).then_some(ask.offset);
-        self.reads += usize::from(after.is_some_and(|after| after < hunt.top));
         Ok(What::Subscribe {
             hunt: number,
             after,

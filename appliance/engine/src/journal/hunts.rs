@@ -46,6 +46,13 @@ impl Hunt {
             .max((top + 1).saturating_sub(u64::from(self.rule.history_size)))
     }
 
+    /// Whether the events after offset `after` are all here, but for what the rule of age lets go.
+    pub(super) fn keeps_what_follows(&self, after: u64) -> bool {
+        // `after > told`: the player knows events that we do not have.
+        let is_kept = || after < self.told && after + 1 >= self.first_by_size(self.told);
+        after == self.told || self.key.is_some() && is_kept()
+    }
+
     /// The row to be written.
     pub(super) fn row(&self) -> Option<HuntRow<'_>> {
         let key = self.key?;

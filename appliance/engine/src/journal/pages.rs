@@ -1,16 +1,13 @@
-//! What a returning player missed, and pages of history, read from the store as lists of publications.
+//! Pages of history, read from the store as lists of publications.
 //!
-//! Bounded by [`RECOVERY_EVENTS_MAX`] and [`RECOVERY_BYTES_MAX`], a history page by [`PAGE_EVENTS_MAX`] and
-//! [`PAGE_BYTES_MAX`]: who missed more gets the rest as pages. The last recovery is remembered, because players who lost their connection
-//! together ask for the same events together.
+//! Bounded by [`PAGE_EVENTS_MAX`] and [`PAGE_BYTES_MAX`]: who wants more asks again. The last page is
+//! remembered, because players who lost their connection together ask for the same events together.
 
 use crate::journal::hunts::Hunt;
 use crate::journal::record::{EventRecord, parse};
 use crate::journal::store::{Direction, Store, StoreError};
 use crate::protobuf;
-use crate::ring::broadcast::{
-    HuntNumber, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX,
-};
+use crate::ring::broadcast::{HuntNumber, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 
 /// What a history request asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +37,12 @@ impl Query {
     }
 }
 
-/// One recovery and its outcome.
+/// What a page depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Recovery {
+struct Read {
     hunt: HuntNumber,
-    after: u64,
+    query: Query,
+    oldest: u64,
     top: u64,
     wall_ms: u64,
 }
@@ -53,7 +51,7 @@ struct Recovery {
 pub(super) struct Pages {
     /// A list of publications.
     page: Vec<u8>,
-    last: Option<(Recovery, bool)>,
+    last: Option<Read>,
 }
 
 impl Pages {
@@ -68,81 +66,28 @@ impl Pages {
         self.last = None;
     }
 
-    /// Reads the first events after `after` into the page. Answers whether all that was missed is kept; if
-    /// not, the page is empty.
-    pub(super) fn recover<S: Store>(
-        &mut self,
-        store: &mut S,
-        number: HuntNumber,
-        hunt: &Hunt,
-        after: u64,
-        wall_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let recovery = Recovery {
-            hunt: number,
-            after,
-            top: hunt.told,
-            wall_ms,
-        };
-        if let Some((last, recovered)) = self.last
-            && last == recovery
-        {
-            return Ok(recovered);
-        }
-        self.clear();
-        let recovered = self.read_missed(store, hunt, after, wall_ms)?;
-        if !recovered {
-            self.page.clear();
-        }
-        self.last = Some((recovery, recovered));
-        Ok(recovered)
-    }
-
-    fn read_missed<S: Store>(
-        &mut self,
-        store: &mut S,
-        hunt: &Hunt,
-        after: u64,
-        wall_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let top = hunt.told;
-        if after == top {
-            return Ok(true);
-        }
-        // `after > top`: the player knows events that we do not have.
-        if after > top || after + 1 < hunt.first_by_size(top) {
-            return Ok(false);
-        }
-        let Some(key) = hunt.key else {
-            return Ok(false);
-        };
-        let mut next = after + 1;
-        let end = top.min(after.saturating_add(RECOVERY_EVENTS_MAX as u64)) + 1;
-        let page = &mut self.page;
-        store.read(key, next..end, Direction::Forward, &mut |offset, bytes| {
-            let record = parse::<EventRecord<'_>>(bytes);
-            let Some(record) = record.filter(|r| hunt.rule.is_fresh(r.wall_ms, wall_ms)) else {
-                return false;
-            };
-            let taken = offset == next && append(page, &record, RECOVERY_BYTES_MAX);
-            next += u64::from(taken);
-            taken
-        })?;
-        // Events go from the oldest on: where the first is, so are the others.
-        Ok(next > after + 1)
-    }
-
     /// Reads a page of history.
     pub(super) fn history<S: Store>(
         &mut self,
         store: &mut S,
+        number: HuntNumber,
         hunt: &Hunt,
         query: Query,
         wall_ms: u64,
     ) -> Result<(), StoreError> {
-        self.clear();
         let top = hunt.told;
         let oldest = hunt.first_by_size(top);
+        let read = Read {
+            hunt: number,
+            query,
+            oldest,
+            top,
+            wall_ms,
+        };
+        if self.last == Some(read) {
+            return Ok(());
+        }
+        self.clear();
         let (offsets, direction) = if query.reverse {
             let end = query.since.map_or(top + 1, |since| since.min(top + 1));
             (oldest..end, Direction::Backward)
@@ -153,6 +98,7 @@ impl Pages {
             (start..top + 1, Direction::Forward)
         };
         let Some(key) = hunt.key.filter(|_| query.limit > 0 && !offsets.is_empty()) else {
+            self.last = Some(read);
             return Ok(());
         };
         let mut count = 0;
@@ -167,7 +113,9 @@ impl Pages {
             }
             count += 1;
             append(page, &record, query.bytes_max) && count < query.limit
-        })
+        })?;
+        self.last = Some(read);
+        Ok(())
     }
 }
 

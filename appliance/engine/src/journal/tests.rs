@@ -38,9 +38,8 @@ enum Got {
         token: u64,
         hunt: u32,
         top: u64,
-        recovered: bool,
+        recoverable: bool,
         epoch: String,
-        page: String,
     },
     History {
         token: u64,
@@ -190,6 +189,7 @@ impl Rig {
         );
     }
 
+    /// What a data core makes of it: the journal's word, and the page behind `offset` when there is one.
     fn recover(&mut self, hunt: &str, epoch: &str, offset: u64) -> (bool, u64, String) {
         let ask = Subscribe {
             token: 9,
@@ -199,13 +199,21 @@ impl Rig {
             offset,
         };
         self.submit(0, Submission::Subscribe(ask));
-        match self.run(0).pop() {
+        let (recoverable, top) = match self.run(0).pop() {
             Some(Got::Subscribed {
-                recovered,
-                top,
-                page,
-                ..
-            }) => (recovered, top, page),
+                recoverable, top, ..
+            }) => (recoverable, top),
+            other => panic!("{other:?}"),
+        };
+        if !recoverable || offset == top {
+            return (recoverable, top, String::new());
+        }
+        match self.history_of(hunt, -1, Some((epoch, offset)), false) {
+            Got::History { page, .. } => {
+                let is_whole = offsets(&page).first() == Some(&(offset + 1));
+                let page = if is_whole { page } else { String::new() };
+                (is_whole, top, page)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -289,9 +297,8 @@ fn owned(bytes: &[u8]) -> Got {
             token: s.token,
             hunt: s.hunt,
             top: s.top,
-            recovered: s.recovered,
+            recoverable: s.recoverable,
             epoch: s.epoch.to_owned(),
-            page: page(s.publications),
         },
         Record::History(h) => Got::History {
             token: h.token,

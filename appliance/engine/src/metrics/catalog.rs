@@ -141,6 +141,7 @@ catalog! {
     SessionSlow "session_slow" Counter "Connections closed with 3008: too far behind";
     SessionDrained "session_drained" Counter "Connections closed with 3001: the appliance is stopping";
     SessionRecovered "session_recovered" Counter "Subscriptions recovered without a gap";
+    SessionRecoveredFromLog "session_recovered_from_log" Counter "Of these, those that got what they missed from the hunt's log";
     SessionNotRecovered "session_not_recovered" Counter "Recoveries that were asked for and not possible";
     SessionRecoveryPages "session_recovery_pages" Counter "Pages of missed events sent behind a subscribe reply that could not hold them all";
     SessionRecoveryPutOff "session_recovery_put_off" Counter "Times such a page had to wait for room in the private chunk pool or for the journal";
@@ -158,6 +159,7 @@ catalog! {
 
     // hunt
     HuntEvents "hunt_events" Counter "Events appended to hunt logs on this core";
+    HuntEventsKept "hunt_events_kept" Counter "Events appended to hunt logs for players who may come back, while nobody was subscribed";
     HuntDeliveries "hunt_deliveries" Counter "Events placed into players' streams";
     HuntLogBlocks "hunt_log_blocks" Gauge "Blocks of the hunt log in use";
     MemoryChunks "memory_chunks" Gauge "Private chunks in use";

@@ -2,7 +2,8 @@
 //!
 //! Every data core gets every `Event`; an answer goes only to the core that asked. A ring's order
 //! is the journal's order: when a core meets `Subscribed { top, .. }` it has met every event of that
-//! hunt up to `top` and none after, so the subscription's cursor is simply the end of its log.
+//! hunt up to `top` and none after, so the subscription's cursor is simply the end of its log. It carries
+//! no events: ten thousand of these may stand before an event that is new.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,14 +17,6 @@ pub const PAGE_EVENTS_MAX: usize = 1000;
 /// Bytes of encoded events one history page carries at most; past it the page is cut short. Bounds what
 /// one request can make the journal read.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
-
-/// Missed events that the answer to a subscribe carries at most; who missed more asks for the rest page by
-/// page. With more, everybody waits longer behind a storm of returning players; with fewer, a short gap
-/// costs two answers.
-pub const RECOVERY_EVENTS_MAX: usize = 16;
-
-/// Bytes of them, but for one event.
-pub const RECOVERY_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest encoded record.
 pub const RECORD_BYTES_MAX: usize = PAGE_BYTES_MAX + 4096;
@@ -129,11 +122,10 @@ pub struct Subscribed<'a> {
     pub epoch: &'a str,
     /// Offset of the hunt's last event at this place in the ring; 0 when it has none.
     pub top: u64,
-    /// Whether `recover` was asked and all that was missed up to `top` is kept.
-    pub recovered: bool,
-    /// The first of the missed events, oldest first: a list of publications (`hunt::publication`).
-    #[serde(with = "serde_bytes")]
-    pub publications: &'a [u8],
+    /// Whether `recover` was asked and all that was missed up to `top` is kept, but for what is too old.
+    pub recoverable: bool,
+    /// Events are too old from this age on, in milliseconds.
+    pub history_ttl_ms: u64,
 }
 
 /// See [`Record::History`].

@@ -23,19 +23,17 @@ impl Sessions {
             Record::Channels(_) | Record::Path(_) => return,
             Record::Event(_) | Record::Movement(_) => return,
         };
-        let Some(pending) = self.pending.remove(ConnId::from_bits(token)) else {
+        let Some(mut pending) = self.pending.remove(ConnId::from_bits(token)) else {
             return;
         };
+        if let Some(wanted) = pending.purpose.wanted() {
+            self.pages_asked -= usize::from(wanted.page_of.is_some());
+            return self.on_stand(road, pending, record);
+        }
         let (id, number) = (pending.conn, pending.command);
         let purpose = match pending.purpose {
             // Not a command of the player's.
             Purpose::Page(page) => return self.on_page(road, id, token, page, record),
-            Purpose::ServerSide(wanted, extras) => {
-                return self.on_server_side(road, id, number, (wanted, extras), record);
-            }
-            Purpose::Later(wanted, extras) => {
-                return self.on_later(road, id, (wanted, extras), record);
-            }
             purpose => purpose,
         };
         let Some(player) = self.player(id) else {
@@ -46,9 +44,6 @@ impl Sessions {
             return;
         }
         match (record, purpose) {
-            (Record::Subscribed(answer), Purpose::Subscribe(wanted, extras)) => {
-                self.on_subscribed(road, id, number, (wanted, extras), answer);
-            }
             (Record::Published(_), Purpose::Publish) => {
                 self.reply(road, id, number, Reply::Publish);
             }
@@ -61,10 +56,7 @@ impl Sessions {
             (Record::Presence(page), Purpose::Presence(want)) => {
                 self.on_present(road, id, number, want, page);
             }
-            (Record::Refused { refusal, .. }, purpose) => {
-                if matches!(purpose, Purpose::Subscribe(..)) {
-                    self.forget_subscription(id);
-                }
+            (Record::Refused { refusal, .. }, _) => {
                 self.refuse(road, id, number, error_of(*refusal));
             }
             _ => self.refuse(road, id, number, Error::Internal),

@@ -6,14 +6,13 @@
 //! are held meanwhile, and nothing of their logs is placed. With none, the reply is made at once.
 
 use crate::metrics::catalog::Metric;
-use crate::ring::broadcast::{Record, Refusal};
-use crate::session::answer::error_of;
 use crate::session::codec::{self, Connect, ConnectResult, Protocol, Push, Pushed, Reply, Subs};
 use crate::session::codes::{Disconnect, Error};
 use crate::session::permission::{self, Denied, Granted};
 use crate::session::player::{Bearer, ClientId, Flags, Phase};
 use crate::session::refresh::expiry;
 use crate::session::rules::{Claims, ServerSubscription};
+use crate::session::stand::Stand;
 use crate::session::subscribe::{Extras, Found, Wanted, at_top, result, subscribe_submission};
 use crate::session::{Purpose, Road, Sessions};
 use crate::units::{ConnId, Micros};
@@ -194,34 +193,24 @@ impl Sessions {
         &mut self,
         road: &mut Road<'_>,
         id: ConnId,
-        number: u32,
         (wanted, extras): (Wanted, Box<Extras>),
-        answer: &Record<'_>,
+        stand: Stand<'_>,
     ) {
-        if !self
+        let player = self
             .peek(id)
-            .is_some_and(|player| player.phase == Phase::Connecting)
-        {
+            .filter(|player| player.phase == Phase::Connecting);
+        let bearer = player.and_then(|player| player.bearer.as_ref());
+        let Some(connecting) = bearer.and_then(|bearer| bearer.connecting.as_ref()) else {
             return;
-        }
-        let refusal = match answer {
-            Record::Subscribed(answer) => {
-                let found = self.found(&wanted, answer);
-                let opened = road
-                    .hunts
-                    .open(answer.hunt, answer.name, answer.epoch, answer.top);
-                match opened {
-                    Ok(slot) => {
-                        self.enter_by_server(road, id, slot, &wanted, extras, found);
-                        return self.resume(road, id);
-                    }
-                    Err(_) => Refusal::LimitExceeded,
-                }
-            }
-            Record::Refused { refusal, .. } => *refusal,
-            _ => Refusal::Unavailable,
         };
-        self.refuse_connect(road, id, number, error_of(refusal));
+        let number = connecting.number;
+        match stand {
+            Ok((slot, found)) => {
+                self.enter_by_server(road, id, slot, &wanted, extras, found);
+                self.resume(road, id);
+            }
+            Err(error) => self.refuse_connect(road, id, number, error),
+        }
     }
 
     /// Subscribes and notes it for the reply, which goes out with the last one.

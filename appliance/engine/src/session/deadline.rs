@@ -33,6 +33,9 @@ impl Sessions {
         if !self.waiting.is_empty() {
             self.catch_up_waiting(road);
         }
+        if !self.first_pages.is_empty() {
+            self.ask_waiting_first_pages(road);
+        }
         if self.draining {
             self.drain_some(road);
         }

@@ -26,6 +26,7 @@ mod input;
 mod command;
 mod connect;
 mod subscribe;
+mod stand;
 mod publish;
 mod refresh;
 mod answer;
@@ -160,6 +161,8 @@ pub struct Sessions {
     pages_asked: usize,
     /// Players that wait for room to ask for such a page.
     waiting: VecDeque<ConnId>,
+    /// Subscriptions to be (their `pending`) that wait for it with the first.
+    first_pages: VecDeque<u64>,
     /// Players that have bytes for their connection and are to be served.
     touched: SlotQueue,
     wheel: Wheel,
@@ -216,6 +219,7 @@ impl Sessions {
             pending: Slab::new(PENDING_SUBMISSIONS_MAX),
             pages_asked: 0,
             waiting: VecDeque::new(),
+            first_pages: VecDeque::new(),
             touched: SlotQueue::new(players_max),
             wheel: Wheel::new(players_max),
             users: Users::new([seed.rotate_left(32), seed]),

@@ -1,5 +1,5 @@
-//! What a returning player missed, when it is more than its subscribe reply holds: the rest follows as
-//! ordinary pushes, page by page.
+//! What a returning player missed, read from the journal in pages: the subscribe reply holds the first
+//! ([`super::stand`]), the others follow as ordinary pushes.
 //!
 //! Order: the subscription's cursor stands behind the last event that the journal knew when it answered
 //! ([`Behind::until`]), and nothing of the hunt's log is placed for it ([`super::serve`]) before the
@@ -17,12 +17,12 @@ use crate::hunt::publication::Publication;
 use crate::memory::chunk::CHUNK_BYTES;
 use crate::metrics::catalog::Metric;
 use crate::protobuf::delimited;
-use crate::ring::broadcast::{HistoryPage, HuntNumber, Record};
+use crate::ring::broadcast::{HistoryPage, HuntNumber, Record, Refusal};
 use crate::ring::submit::{self, Submission};
 use crate::session::codes::Unsubscribe;
 use crate::session::player::{Flags, Paging, Phase};
 use crate::session::terms::Behind;
-use crate::session::{Purpose, Road, Sessions};
+use crate::session::{Pending, Purpose, Road, Sessions};
 use crate::units::ConnId;
 
 /// Room set apart for a page on its way: a third is for what JSON and the hunt's name add.
@@ -30,6 +30,9 @@ const PAGE_CHUNKS: usize = 96;
 
 /// Events of a page at most: bounds what their frames add to it.
 const PAGE_EVENTS: i64 = 100;
+
+/// Pages of one core that are on their way at once: so many stand before an event that is new.
+const PAGES_MAX: usize = 8;
 
 /// Unacknowledged private bytes from which on a player gets no further page: enough to keep a path
 /// busy until the next one is here.
@@ -60,10 +63,14 @@ impl Sessions {
         needed == 0 || free >= needed + kept
     }
 
+    /// Whether a page may be asked for now.
+    fn may_ask(&self) -> bool {
+        self.pages_asked < PAGES_MAX && self.has_room_for(self.page_chunks() * CHUNK_BYTES)
+    }
+
     /// Asks for the next page of what the player is behind with, if it can take one.
     pub(super) fn catch_up(&mut self, road: &mut Road<'_>, id: ConnId) {
-        let room = self.page_chunks() * CHUNK_BYTES;
-        let has_room = self.has_room_for(room);
+        let may_ask = self.may_ask();
         let Some(player) = self.player(id) else {
             return;
         };
@@ -85,41 +92,73 @@ impl Sessions {
         if bearer.paging != Paging::Idle || !may_take {
             return;
         }
-        if !has_room || !self.ask_page(road, id, slot, reached, room) {
+        if !may_ask || !self.ask_page(road, id, slot, reached) {
             self.put_off(id);
         }
     }
 
-    fn ask_page(
+    /// Asks for the first page of what `pending` missed of the hunt in `slot`; gives it back when that
+    /// cannot be.
+    pub(super) fn ask_first_page(
         &mut self,
         road: &mut Road<'_>,
-        id: ConnId,
         slot: u32,
-        reached: u64,
-        room: usize,
-    ) -> bool {
-        let hunt = road.hunts.hunt(slot);
-        let purpose = Purpose::Page(Page {
-            slot,
-            number: hunt.number,
-            reached,
-        });
-        let Some(token) = self.note(id, 0, purpose) else {
+        pending: Pending,
+    ) -> Option<Pending> {
+        let token = match self.pending.insert(pending) {
+            Ok(token) => token.to_bits(),
+            Err(pending) => return Some(pending),
+        };
+        if !self.may_ask() {
+            self.counters.inc(Metric::SessionRecoveryPutOff);
+            self.first_pages.push_back(token);
+            return None;
+        }
+        if self.submit_first_page(road, slot, token) {
+            return None;
+        }
+        self.counters.inc(Metric::RingSubmitFull);
+        self.pending.remove(ConnId::from_bits(token))
+    }
+
+    fn submit_first_page(&mut self, road: &mut Road<'_>, slot: u32, token: u64) -> bool {
+        let pending = self.pending.get_mut(ConnId::from_bits(token));
+        let Some(wanted) = pending.and_then(|pending| pending.purpose.wanted()) else {
             return false;
         };
+        let reached = wanted.offset;
+        self.submit_page(road, slot, token, reached)
+    }
+
+    fn submit_page(&mut self, road: &mut Road<'_>, slot: u32, token: u64, reached: u64) -> bool {
+        let hunt = road.hunts.hunt(slot);
         let submission = Submission::History(submit::History {
             token,
             hunt: &hunt.name,
             limit: PAGE_EVENTS,
             since: Some((&hunt.epoch, reached)),
-            bytes_max: room / 3 * 2,
+            bytes_max: self.page_chunks() * CHUNK_BYTES / 3 * 2,
             ..submit::History::default()
         });
-        if !road.submit.submit(&submission) {
+        let is_asked = road.submit.submit(&submission);
+        self.pages_asked += usize::from(is_asked);
+        is_asked
+    }
+
+    fn ask_page(&mut self, road: &mut Road<'_>, id: ConnId, slot: u32, reached: u64) -> bool {
+        let number = road.hunts.hunt(slot).number;
+        let purpose = Purpose::Page(Page {
+            slot,
+            number,
+            reached,
+        });
+        let Some(token) = self.note(id, 0, purpose) else {
+            return false;
+        };
+        if !self.submit_page(road, slot, token, reached) {
             self.pending.remove(ConnId::from_bits(token));
             return false;
         }
-        self.pages_asked += 1;
         self.set_paging(id, Paging::Asked(token));
         true
     }
@@ -144,10 +183,11 @@ impl Sessions {
         self.waiting.push_back(id);
     }
 
-    /// Asks for pages that had to wait, as far as there is room now.
+    /// Asks for pages that had to wait, as far as there is room now. Who has begun goes first: it holds
+    /// memory.
     pub(super) fn catch_up_waiting(&mut self, road: &mut Road<'_>) {
         for _ in 0..self.waiting.len() {
-            if !self.has_room_for(self.page_chunks() * CHUNK_BYTES) {
+            if !self.may_ask() {
                 return;
             }
             let Some(id) = self.waiting.pop_front() else {
@@ -159,6 +199,29 @@ impl Sessions {
             {
                 bearer.paging = Paging::Idle;
                 self.catch_up(road, id);
+            }
+        }
+    }
+
+    /// Asks for first pages that had to wait, likewise.
+    pub(super) fn ask_waiting_first_pages(&mut self, road: &mut Road<'_>) {
+        for _ in 0..self.first_pages.len() {
+            if !self.may_ask() {
+                return;
+            }
+            let Some(token) = self.first_pages.pop_front() else {
+                return;
+            };
+            let pending = self.pending.get_mut(ConnId::from_bits(token));
+            let wanted = pending.and_then(|pending| pending.purpose.wanted().copied());
+            let hunt = wanted.and_then(|wanted| wanted.page_of);
+            let slot = hunt.and_then(|hunt| road.hunts.numbered(hunt));
+            if slot.is_some_and(|slot| self.submit_first_page(road, slot, token)) {
+                continue;
+            }
+            if let Some(pending) = self.pending.remove(ConnId::from_bits(token)) {
+                let refusal = Refusal::Busy;
+                self.on_stand(road, pending, &Record::Refused { token, refusal });
             }
         }
     }

@@ -1,20 +1,20 @@
 //! Into a hunt and out of it again, whoever wants it.
 //!
-//! The journal says where a hunt stands and what the player missed ([`Found`]); [`Sessions::enter`] puts
+//! The journal says where a hunt stands and what the player missed ([`super::stand`]); [`Sessions::enter`] puts
 //! a cursor at the end of the hunt's log, and [`result`] is what the player is told about it. When the
 //! hunt is known here already and nothing was missed, the journal is not asked.
 
 use crate::hunt::Hunt;
 use crate::hunt::encode::{Variant, channel_id};
-use crate::metrics::catalog::Metric;
 use crate::protobuf::delimited;
-use crate::ring::broadcast;
+use crate::ring::broadcast::HuntNumber;
 use crate::ring::submit::{self, Part, Submission};
 use crate::session::codec::{Message, Push, Pushed, Reply, Subscribe, SubscribeResult};
 use crate::session::codes::{Disconnect, Error, Unsubscribe};
 use crate::session::permission::{self, Granted, Wish};
 use crate::session::player::{ClientId, Flags, Player};
 use crate::session::refresh::expiry;
+use crate::session::stand::Stand;
 use crate::session::terms::{Behind, Terms};
 use crate::session::{Purpose, Road, Sessions};
 use crate::units::{ConnId, Micros};
@@ -37,6 +37,10 @@ pub(super) struct Wanted {
     pub(super) numbered: bool,
     pub(super) recoverable: bool,
     pub(super) positioned: bool,
+    /// What was missed is told in pages alone.
+    pub(super) in_pages: bool,
+    /// The hunt of which the first page of what was missed is asked for.
+    pub(super) page_of: Option<HuntNumber>,
     /// How others hear of it, and it of them.
     pub(super) part: Part,
 }
@@ -53,6 +57,14 @@ impl Wanted {
             },
             ..Wanted::default()
         }
+    }
+
+    /// Which bytes of events it takes.
+    pub(super) fn variant(&self, player: &Player) -> Variant {
+        player
+            .variant()
+            .and_if(self.numbered, Variant::NUMBERED)
+            .and_if(self.part.told, Variant::JOINS)
     }
 
     /// Takes over from where the player wants to go on.
@@ -93,7 +105,9 @@ impl Extras {
 pub(super) struct Found<'a> {
     /// All that was missed can be had.
     pub(super) recovered: bool,
-    /// The first of it: encoded publications, each behind its length, oldest first.
+    /// Where it begins in the log of the hunt.
+    pub(super) position: Option<u64>,
+    /// If it is not there, the first of it: encoded publications, each behind its length, oldest first.
     pub(super) publications: &'a [u8],
 }
 
@@ -189,40 +203,20 @@ impl Sessions {
         id: ConnId,
         number: u32,
         (wanted, extras): (Wanted, Option<Box<Extras>>),
-        answer: &broadcast::Subscribed<'_>,
+        stand: Stand<'_>,
     ) {
-        let found = self.found(&wanted, answer);
+        let (slot, found) = match stand {
+            Ok(stand) => stand,
+            Err(error) => {
+                self.forget_subscription(id);
+                return self.refuse(road, id, number, error);
+            }
+        };
         if wanted.recover && !found.recovered && wanted.reject_unrecovered {
             self.forget_subscription(id);
             return self.refuse(road, id, number, Error::UnrecoverablePosition);
         }
-        let opened = road
-            .hunts
-            .open(answer.hunt, answer.name, answer.epoch, answer.top);
-        let Ok(slot) = opened else {
-            self.forget_subscription(id);
-            return self.refuse(road, id, number, Error::LimitExceeded);
-        };
         self.enter_and_reply(road, id, number, slot, &wanted, extras, found);
-    }
-
-    /// What the journal found, counted. What would leave the others no room is left for later pages.
-    pub(super) fn found<'a>(
-        &self,
-        wanted: &Wanted,
-        answer: &broadcast::Subscribed<'a>,
-    ) -> Found<'a> {
-        if wanted.recover {
-            self.counters.inc(match answer.recovered {
-                true => Metric::SessionRecovered,
-                false => Metric::SessionNotRecovered,
-            });
-        }
-        let has_room = self.has_room_for(answer.publications.len());
-        Found {
-            recovered: answer.recovered,
-            publications: if has_room { answer.publications } else { &[] },
-        }
     }
 
     pub(super) fn forget_subscription(&mut self, id: ConnId) {
@@ -259,8 +253,9 @@ impl Sessions {
         self.catch_up(road, id);
     }
 
-    /// Subscribes from the end of the hunt's log on. The reply is placed before any event, because
-    /// private bytes go first; if not all that was missed is in it, the events wait for the rest.
+    /// Subscribes from the end of the hunt's log on, or from where in it the first missed event is. The
+    /// reply is placed before any event, because private bytes go first; if what was missed is neither in
+    /// it nor in the log, the events wait for that.
     pub(super) fn enter(
         &mut self,
         road: &mut Road<'_>,
@@ -277,12 +272,8 @@ impl Sessions {
         if hunts.subscription(slot, player.subscriptions).is_some() {
             return Err(Error::AlreadySubscribed);
         }
-        let variant = player
-            .variant()
-            .and_if(wanted.numbered, Variant::NUMBERED)
-            .and_if(wanted.part.told, Variant::JOINS);
+        let variant = wanted.variant(player);
         if !hunts.subscribe(slot, id, variant, &mut player.subscriptions) {
-            hunts.close_if_empty(slot);
             return Err(Error::LimitExceeded);
         }
         let chan_info = terms.as_ref().map_or(&[][..], |terms| &terms.info);
@@ -295,7 +286,14 @@ impl Sessions {
         };
         let until = hunts.hunt(slot).top;
         let reached = wanted.offset + delimited(found.publications).count() as u64;
-        let is_behind = wanted.recover && found.recovered && reached < until;
+        let mut is_behind = wanted.recover && found.recovered && reached < until;
+        if is_behind
+            && let Some(position) = found.position
+            && let Some(subscription) = hunts.subscriptions.at(player.subscriptions)
+        {
+            subscription.cursor = position;
+            is_behind = false;
+        }
         if terms.is_none() && !is_behind {
             return Ok(());
         }

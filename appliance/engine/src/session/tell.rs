@@ -11,8 +11,9 @@
 
 use crate::metrics::catalog::Metric;
 use crate::protobuf::delimited;
-use crate::ring::broadcast::{Record, Relay, Stand};
+use crate::ring::broadcast::{Relay, Stand};
 use crate::ring::submit::{ByServer, Tell, Told};
+use crate::session;
 use crate::session::codec::{Push, Pushed};
 use crate::session::codes::{Disconnect, Unsubscribe};
 use crate::session::permission;
@@ -141,11 +142,19 @@ impl Sessions {
         let (epoch, offset) = by.since.unwrap_or_default();
         wanted.recover = by.since.is_some() && wanted.recoverable;
         wanted.offset = offset;
+        // The push that tells of it holds no events.
+        wanted.in_pages = true;
         let is_at_top = offset == stand.top && (epoch.is_empty() || epoch == stand.epoch);
         if !wanted.recover || is_at_top {
             let opened = road.hunts.open(stand.hunt, by.hunt, stand.epoch, stand.top);
             return match opened {
-                Ok(slot) => self.enter_later(road, id, slot, &wanted, extras, wanted.recover),
+                Ok(slot) => {
+                    let found = Found {
+                        recovered: wanted.recover,
+                        ..Found::default()
+                    };
+                    self.enter_later(road, id, slot, &wanted, extras, found);
+                }
                 Err(_) => self.counters.inc(Metric::SessionToldInVain),
             };
         }
@@ -168,20 +177,13 @@ impl Sessions {
         road: &mut Road<'_>,
         id: ConnId,
         (wanted, extras): (Wanted, Box<Extras>),
-        answer: &Record<'_>,
+        stand: session::stand::Stand<'_>,
     ) {
         if self.peek(id).is_none() {
             return;
         }
-        let Record::Subscribed(answer) = answer else {
-            return self.counters.inc(Metric::SessionToldInVain);
-        };
-        let recovered = self.found(&wanted, answer).recovered;
-        let opened = road
-            .hunts
-            .open(answer.hunt, answer.name, answer.epoch, answer.top);
-        match opened {
-            Ok(slot) => self.enter_later(road, id, slot, &wanted, extras, recovered),
+        match stand {
+            Ok((slot, found)) => self.enter_later(road, id, slot, &wanted, extras, found),
             Err(_) => self.counters.inc(Metric::SessionToldInVain),
         }
     }
@@ -194,12 +196,8 @@ impl Sessions {
         slot: u32,
         wanted: &Wanted,
         mut extras: Box<Extras>,
-        recovered: bool,
+        found: Found<'_>,
     ) {
-        let found = Found {
-            recovered,
-            ..Found::default()
-        };
         let terms = std::mem::take(&mut extras.terms);
         let channels_max = self.channels_max();
         let player = self.player(id);

@@ -139,6 +139,12 @@ fn parse_len(short_len: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, Malfor
     Ok(Some((payload_len, mask_at)))
 }
 
+/// Bytes of the frame of ours whose header is at the front of `bytes`; none when it is cut short.
+pub fn server_frame_bytes(bytes: &[u8]) -> Option<u64> {
+    let (payload_len, header_len) = parse_len(*bytes.get(1)?, bytes).ok()??;
+    Some(payload_len + header_len as u64)
+}
+
 /// Writes the header of an unmasked, unfragmented frame to the front of `out` and says how many
 /// bytes it takes.
 pub fn emit_header(

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::hunt::publication::{ClientInfo, append_tag};
-use crate::ring::broadcast::{
-    PAGE_BYTES_MAX, PAGE_EVENTS_MAX, RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX,
-};
+use crate::ring::broadcast::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 
 fn rig_with_events(count: u64, history_size: u32) -> Rig {
     let mut rig = Rig::with(
@@ -57,11 +55,6 @@ fn a_page_holds_so_many_events() {
         panic!()
     };
     assert_eq!(offsets(&page), (1..=most).collect::<Vec<_>>());
-    // The answer to a subscribe holds the first of what was missed, however much that is.
-    let most = RECOVERY_EVENTS_MAX as u64;
-    let (recovered, _, page) = rig.recover("h", "", 1);
-    assert!(recovered);
-    assert_eq!(offsets(&page), (2..=most + 1).collect::<Vec<_>>());
 }
 
 #[test]
@@ -73,10 +66,6 @@ fn a_page_holds_a_mebibyte() {
         rig.run(0);
     }
     assert!(18 * data.len() > PAGE_BYTES_MAX);
-    assert!(2 * data.len() > RECOVERY_BYTES_MAX);
-    let (recovered, _, page) = rig.recover("h", "", 0);
-    assert!(recovered);
-    assert_eq!(offsets(&page), [1]);
     let Got::History { page, .. } = rig.history(-1, None, false) else {
         panic!()
     };
@@ -98,8 +87,9 @@ fn a_page_holds_a_mebibyte() {
     }
 }
 
+/// The answer stands behind the events that it counts and before the others, also in one batch.
 #[test]
-fn events_of_the_same_batch_are_recovered_and_later_ones_are_not() {
+fn a_subscribe_has_its_place_among_the_events_of_its_batch() {
     let mut rig = rig_with_events(2, 1000);
     rig.publish(0, 1, "h", "3");
     let ask = Subscribe {
@@ -112,20 +102,21 @@ fn events_of_the_same_batch_are_recovered_and_later_ones_are_not() {
     rig.submit(0, Submission::Subscribe(ask));
     rig.publish(0, 3, "h", "4");
     rig.submit(0, Submission::Subscribe(Subscribe { token: 4, ..ask }));
-    let got = rig.run(0);
-    let pages: Vec<_> = got
-        .iter()
-        .filter_map(|got| match got {
+    let mut met = 0;
+    let mut answers = Vec::new();
+    for got in rig.run(0) {
+        match got {
+            Got::Event { offset, .. } => met = offset,
             Got::Subscribed {
                 top,
-                page,
-                recovered: true,
+                recoverable: true,
                 ..
-            } => Some((*top, offsets(page))),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(pages, [(3, vec![2, 3]), (4, vec![2, 3, 4])]);
+            } => answers.push((top, met)),
+            _ => {}
+        }
+    }
+    assert_eq!(answers, [(3, 3), (4, 4)]);
+    assert_eq!(rig.count(Metric::JournalReads), 0);
 }
 
 #[test]
@@ -227,23 +218,21 @@ fn history_pages() {
 }
 
 #[test]
-fn many_who_ask_the_same_cost_one_read_each_turn() {
+fn many_who_ask_the_same_get_the_same() {
     let mut rig = rig_with_events(20, 1000);
-    let ask = Subscribe {
+    let ask = History {
         token: 2,
         hunt: "h",
-        recover: true,
-        epoch: "",
-        offset: 15,
+        limit: -1,
+        since: Some(("", 15)),
+        ..History::default()
     };
     for _ in 0..20 {
-        rig.submit(1, Submission::Subscribe(ask));
+        rig.submit(1, Submission::History(ask));
     }
     rig.take(1);
     let got = rig.run(1);
     assert_eq!(got.len(), 20);
     assert!(got.iter().all(|g| *g == got[0]));
-    assert!(
-        matches!(&got[0], Got::Subscribed { page, .. } if offsets(page) == [16, 17, 18, 19, 20])
-    );
+    assert!(matches!(&got[0], Got::History { page, .. } if offsets(page) == [16, 17, 18, 19, 20]));
 }
