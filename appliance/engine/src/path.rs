@@ -7,6 +7,11 @@
 //! A key sorts by user, then time, then order of arrival: a user's path is one run of neighbours, and a
 //! range of time is one seek in it.
 
+mod bits;
+pub mod block;
+mod column;
+mod template;
+
 use crate::protobuf;
 
 /// Points that one message brings at most.

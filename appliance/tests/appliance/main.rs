@@ -30,5 +30,6 @@ mod first_light;
 mod hostile;
 mod kill9;
 mod lossy;
+mod positions;
 mod presence;
 mod sdk;
