@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use engine::journal::Durability;
-use engine::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreError};
+use engine::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreError, StoreReader};
 use engine::units::Micros;
 use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 
@@ -103,6 +103,67 @@ impl Drop for RocksStore {
     }
 }
 
+impl StoreReader for RocksStore {
+    fn read(
+        &self,
+        key: HuntKey,
+        offsets: Range<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let db = self.db()?;
+        let mut events =
+            db.raw_iterator_cf_opt(family(db, EVENTS)?, layout::read_options(key, &offsets));
+        match direction {
+            Direction::Forward => events.seek(EventKey::new(key, offsets.start)),
+            Direction::Backward => events.seek_for_prev(EventKey::new(key, offsets.end - 1)),
+        }
+        while let Some((name, value)) = events.item() {
+            let Some(offset) = EventKey::offset(name) else {
+                return Err(StoreError("an event's key is damaged".to_owned()));
+            };
+            if !visit(offset, value) {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => events.next(),
+                Direction::Backward => events.prev(),
+            }
+        }
+        events.status().map_err(|error| failed("read", &error))
+    }
+
+    fn read_paths(
+        &self,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let db = self.db()?;
+        let mut points = db.raw_iterator_cf_opt(family(db, PATHS)?, layout::path_options(&keys));
+        match direction {
+            Direction::Forward => points.seek_to_first(),
+            Direction::Backward => points.seek_to_last(),
+        }
+        while let Some((key, value)) = points.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => points.next(),
+                Direction::Backward => points.prev(),
+            }
+        }
+        points.status().map_err(|error| failed("read", &error))
+    }
+}
+
 impl Store for RocksStore {
     fn journal(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let db = self.db()?;
@@ -147,65 +208,6 @@ impl Store for RocksStore {
         Ok(Micros(
             u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
         ))
-    }
-
-    fn read(
-        &mut self,
-        key: HuntKey,
-        offsets: Range<u64>,
-        direction: Direction,
-        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let db = self.db()?;
-        let mut events =
-            db.raw_iterator_cf_opt(family(db, EVENTS)?, layout::read_options(key, &offsets));
-        match direction {
-            Direction::Forward => events.seek(EventKey::new(key, offsets.start)),
-            Direction::Backward => events.seek_for_prev(EventKey::new(key, offsets.end - 1)),
-        }
-        while let Some((name, value)) = events.item() {
-            let Some(offset) = EventKey::offset(name) else {
-                return Err(StoreError("an event's key is damaged".to_owned()));
-            };
-            if !visit(offset, value) {
-                return Ok(());
-            }
-            match direction {
-                Direction::Forward => events.next(),
-                Direction::Backward => events.prev(),
-            }
-        }
-        events.status().map_err(|error| failed("read", &error))
-    }
-
-    fn read_paths(
-        &mut self,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let db = self.db()?;
-        let mut points = db.raw_iterator_cf_opt(family(db, PATHS)?, layout::path_options(&keys));
-        match direction {
-            Direction::Forward => points.seek_to_first(),
-            Direction::Backward => points.seek_to_last(),
-        }
-        while let Some((key, value)) = points.item() {
-            if !visit(key, value) {
-                return Ok(());
-            }
-            match direction {
-                Direction::Forward => points.next(),
-                Direction::Backward => points.prev(),
-            }
-        }
-        points.status().map_err(|error| failed("read", &error))
     }
 
     /// RocksDB stays read-only after its log failed; opening it again is the way out.

@@ -8,7 +8,7 @@ use std::ops::Bound::{Excluded, Included};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreError};
+use crate::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreError, StoreReader};
 use crate::units::Micros;
 
 /// What is kept.
@@ -87,6 +87,59 @@ impl MemoryStore {
     }
 }
 
+impl StoreReader for MemoryStore {
+    fn read(
+        &self,
+        key: HuntKey,
+        offsets: Range<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let state = self.state();
+        if state.fault == Fault::Read {
+            return Err(StoreError("the memory store fails as told".to_owned()));
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let range = state
+            .now
+            .events
+            .range((key, offsets.start)..(key, offsets.end));
+        let mut visit = |((_, offset), value): (&(HuntKey, u64), &Vec<u8>)| visit(*offset, value);
+        let _ = match direction {
+            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
+            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
+        };
+        Ok(())
+    }
+
+    fn read_paths(
+        &self,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let state = self.state();
+        if state.fault == Fault::Read {
+            return Err(StoreError("the memory store fails as told".to_owned()));
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let range = state
+            .now
+            .points
+            .range::<[u8], _>((Included(keys.start), Excluded(keys.end)));
+        let mut visit = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
+        let _ = match direction {
+            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
+            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
+        };
+        Ok(())
+    }
+}
+
 impl Store for MemoryStore {
     fn journal(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.state().now.journal.clone())
@@ -124,57 +177,6 @@ impl Store for MemoryStore {
         state.uncertain = false;
         state.commits += 1;
         Ok(Micros(0))
-    }
-
-    fn read(
-        &mut self,
-        key: HuntKey,
-        offsets: Range<u64>,
-        direction: Direction,
-        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        let state = self.state();
-        if state.fault == Fault::Read {
-            return Err(StoreError("the memory store fails as told".to_owned()));
-        }
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let range = state
-            .now
-            .events
-            .range((key, offsets.start)..(key, offsets.end));
-        let mut visit = |((_, offset), value): (&(HuntKey, u64), &Vec<u8>)| visit(*offset, value);
-        let _ = match direction {
-            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
-            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
-        };
-        Ok(())
-    }
-
-    fn read_paths(
-        &mut self,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        let state = self.state();
-        if state.fault == Fault::Read {
-            return Err(StoreError("the memory store fails as told".to_owned()));
-        }
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let range = state
-            .now
-            .points
-            .range::<[u8], _>((Included(keys.start), Excluded(keys.end)));
-        let mut visit = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
-        let _ = match direction {
-            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
-            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
-        };
-        Ok(())
     }
 
     fn heal(&mut self) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 //! point first and knows where the path has to end. It looks at [`POINTS_PER_STEP`] points every
 //! [`STEP_PERIOD`]; until it has come by, a user may have more than [`PathRule::points_max`].
 
-use crate::journal::store::{Batch, Direction, Store, StoreError};
+use crate::journal::store::{Batch, Direction, Store, StoreError, StoreReader};
 use crate::path::{PAGE_POINTS_MAX, Place, Point};
 use crate::units::Micros;
 
@@ -69,8 +69,8 @@ pub(super) struct Wanted {
 }
 
 /// Replaces `page` by the wanted points of `user`'s path; answers where to go on.
-pub(super) fn read<S: Store>(
-    store: &mut S,
+pub(super) fn read<R: StoreReader>(
+    store: &R,
     user: &str,
     wanted: Wanted,
     page: &mut Vec<u8>,

@@ -1,7 +1,8 @@
 //! What the journal asks of its disk, and the batch it writes.
 //!
 //! Below stands RocksDB (`appliance/src/store`) or [`super::memory_store`]; above stands
-//! [`super::JournalCore`], the only caller, on one thread. The journal decides what the bytes mean
+//! [`super::JournalCore`], which writes, and the readers beside it, which only have a [`StoreReader`].
+//! The journal decides what the bytes mean
 //! (`super::record`, [`crate::path`]); a store only keeps them: events under (key, offset), one row for
 //! each hunt under its name, points of paths under keys of the journal's making, and one record of the
 //! journal itself.
@@ -30,8 +31,30 @@ pub enum Direction {
     Backward,
 }
 
-/// Keeps the journal.
-pub trait Store {
+/// Reads what is committed, also from another thread than the store's. One read sees the store as it was
+/// when the read began.
+pub trait StoreReader {
+    /// Shows the events of `key` with offsets in `offsets`, in `direction`, until `visit` answers
+    /// false. Offsets that are not there are skipped.
+    fn read(
+        &self,
+        key: HuntKey,
+        offsets: Range<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// Shows the points with keys in `keys`, in `direction`, until `visit` answers false.
+    fn read_paths(
+        &self,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+}
+
+/// Keeps the journal. Its own reads are those of the journal's thread.
+pub trait Store: StoreReader {
     /// The journal's own record, if one was written.
     fn journal(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -46,24 +69,6 @@ pub trait Store {
     /// it. Answers how long that took. After an error the batch may still be found by the next
     /// process; the journal removes it when it goes on.
     fn commit(&mut self, batch: &Batch, sync: bool) -> Result<Micros, StoreError>;
-
-    /// Shows the events of `key` with offsets in `offsets`, in `direction`, until `visit` answers
-    /// false. Offsets that are not there are skipped.
-    fn read(
-        &mut self,
-        key: HuntKey,
-        offsets: Range<u64>,
-        direction: Direction,
-        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), StoreError>;
-
-    /// Shows the points with keys in `keys`, in `direction`, until `visit` answers false.
-    fn read_paths(
-        &mut self,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError>;
 
     /// Tries to become writable again after a failed commit, and proves it with a synced write.
     fn heal(&mut self) -> Result<(), StoreError>;
