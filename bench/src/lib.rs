@@ -9,6 +9,8 @@
 //! - [`sidebyside`]: the comparison.
 //! - [`idle`]: what a player that does nothing costs.
 //! - [`deflate`]: what compression saves and costs.
+//! - [`walk`]: people under way with a phone.
+//! - [`paths`]: what a point of their paths costs on disk.
 
 mod dice;
 pub mod packet;
@@ -21,3 +23,5 @@ pub mod fanout;
 pub mod sidebyside;
 pub mod idle;
 pub mod deflate;
+pub mod walk;
+pub mod paths;

@@ -71,13 +71,18 @@ type Encoder = fn(&[Said]) -> Vec<u8>;
 const WAYS: [(&str, Encoder); 4] = [
     ("points as they are in the tail", plain),
     ("columns of deltas, varints", |block| columns(block, 1)),
-    ("columns of deltas of deltas, varints", |block| columns(block, 2)),
+    ("columns of deltas of deltas, varints", |block| {
+        columns(block, 2)
+    }),
     ("columns of distances from a filter, Rice codes", chosen),
 ];
 
 /// The tables.
 pub fn run() -> String {
-    let (mix, others) = (blocks(&PHONES, 1, BLOCK_BYTES), blocks(&PHONES, 1_001, BLOCK_BYTES));
+    let (mix, others) = (
+        blocks(&PHONES, 1, BLOCK_BYTES),
+        blocks(&PHONES, 1_001, BLOCK_BYTES),
+    );
     let points: usize = mix.iter().map(Vec::len).sum();
     let mut text = format!(
         "{} blocks of {:.0} points; bytes a point.\n\n\\
@@ -92,8 +97,17 @@ pub fn run() -> String {
         let each = |bytes: usize| (bytes + head) as f64 / points as f64;
         let bare = bodies.iter().map(Vec::len).sum();
         let zstd = bodies.iter().map(|body| compress(body, &[]).len()).sum();
-        let with = bodies.iter().map(|body| compress(body, &trained).len()).sum();
-        let _ = writeln!(text, "| {name} | {:.2} | {:.2} | {:.2} |", each(bare), each(zstd), each(with));
+        let with = bodies
+            .iter()
+            .map(|body| compress(body, &trained).len())
+            .sum();
+        let _ = writeln!(
+            text,
+            "| {name} | {:.2} | {:.2} | {:.2} |",
+            each(bare),
+            each(zstd),
+            each(with)
+        );
     }
     by_phone(&mut text);
     by_size(&mut text);
@@ -104,12 +118,24 @@ pub fn run() -> String {
 /// The chosen way for each phone, beside what the noise alone costs.
 fn by_phone(text: &mut String) {
     *text += "\n| phone | bytes a point | noise alone: time, latitude, longitude, accuracy |\n|---|---|---|\n";
-    let phone = |decimals, tells_speed| Phone { decimals, tells_speed };
-    for phone in [phone(7, false), phone(6, false), phone(7, true), phone(6, true)] {
+    let phone = |decimals, tells_speed| Phone {
+        decimals,
+        tells_speed,
+    };
+    for phone in [
+        phone(7, false),
+        phone(6, false),
+        phone(7, true),
+        phone(6, true),
+    ] {
         let blocks = blocks(&[phone], 1, BLOCK_BYTES);
         let [time, lat, lon, accuracy] = Walk::entropy_bits(phone);
         let noise = (time + lat + lon + accuracy) / 8.0;
-        let more = if phone.tells_speed { ", speed and heading" } else { "" };
+        let more = if phone.tells_speed {
+            ", speed and heading"
+        } else {
+            ""
+        };
         let _ = writeln!(
             text,
             "| {} decimals, accuracy{more} | {:.2} | {time:.1} + {lat:.1} + {lon:.1} + {accuracy:.1} bits = {noise:.2} bytes |",
@@ -132,9 +158,21 @@ fn times(text: &mut String, blocks: &[Vec<Said>]) {
     let bodies: Vec<_> = blocks.iter().map(|block| chosen(block)).collect();
     let packed: Vec<_> = bodies.iter().map(|body| compress(body, &[])).collect();
     let each = |pass: &dyn Fn()| best_us(blocks.len(), pass);
-    let encode = each(&|| blocks.iter().for_each(|block| _ = std::hint::black_box(chosen(block))));
-    let zstd = each(&|| bodies.iter().for_each(|body| _ = std::hint::black_box(compress(body, &[]))));
-    let unzstd = each(&|| packed.iter().for_each(|packed| _ = std::hint::black_box(decompress(packed))));
+    let encode = each(&|| {
+        blocks
+            .iter()
+            .for_each(|block| _ = std::hint::black_box(chosen(block)))
+    });
+    let zstd = each(&|| {
+        bodies
+            .iter()
+            .for_each(|body| _ = std::hint::black_box(compress(body, &[])))
+    });
+    let unzstd = each(&|| {
+        packed
+            .iter()
+            .for_each(|packed| _ = std::hint::black_box(decompress(packed)))
+    });
     let decode = each(&|| {
         for (block, body) in blocks.iter().zip(&bodies) {
             let points = placed(block);
@@ -155,7 +193,10 @@ fn times(text: &mut String, blocks: &[Vec<Said>]) {
 
 fn bytes_a_point(blocks: &[Vec<Said>]) -> f64 {
     let points: usize = blocks.iter().map(Vec::len).sum();
-    let bodies: usize = blocks.iter().map(|block| compress(&chosen(block), &[]).len()).sum();
+    let bodies: usize = blocks
+        .iter()
+        .map(|block| compress(&chosen(block), &[]).len())
+        .sum();
     (bodies + heads(blocks)) as f64 / points as f64
 }
 
@@ -164,7 +205,10 @@ fn bytes_a_point(blocks: &[Vec<Said>]) -> f64 {
 fn blocks(phones: &[Phone], first_seed: u64, block_bytes: usize) -> Vec<Vec<Said>> {
     let mut blocks = Vec::new();
     for seed in first_seed..first_seed + PEOPLE {
-        let phone = phones.iter().cycle().nth(usize::try_from(seed).unwrap_or(0));
+        let phone = phones
+            .iter()
+            .cycle()
+            .nth(usize::try_from(seed).unwrap_or(0));
         let Some(&phone) = phone else { continue };
         let mut walk = Walk::new(seed, phone, 1_700_000_000_000);
         let (mut block, mut list, mut extra) = (Vec::new(), Vec::new(), Vec::new());
@@ -254,24 +298,25 @@ fn dictionary(samples: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
         all.extend_from_slice(&sample);
         sizes.push(sample.len());
     }
-    let mut dictionary = Vec::with_capacity(DICTIONARY_BYTES);
-    match zstd_safe::train_from_buffer(&mut dictionary, &all, &sizes) {
-        Ok(_) => dictionary,
-        Err(_) => Vec::new(),
-    }
+    let mut dictionary = vec![0; DICTIONARY_BYTES];
+    let length = zstd_safe::train_from_buffer(&mut dictionary[..], &all, &sizes);
+    dictionary.truncate(length.unwrap_or(0));
+    dictionary
 }
 
 fn compress(body: &[u8], dictionary: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(zstd_safe::compress_bound(body.len()));
+    let mut out = vec![0; zstd_safe::compress_bound(body.len())];
     let mut context = zstd_safe::CCtx::create();
-    let done = context.compress_using_dict(&mut out, body, dictionary, LEVEL);
-    assert!(done.is_ok(), "there is room for it");
+    let length = context.compress_using_dict(&mut out[..], body, dictionary, LEVEL);
+    out.truncate(length.unwrap_or(0));
+    assert!(!out.is_empty(), "there is room for it");
     out
 }
 
 fn decompress(packed: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 << 10);
-    assert!(zstd_safe::decompress(&mut out, packed).is_ok(), "a frame of ours");
+    let mut out = vec![0; 64 << 10];
+    let length = zstd_safe::decompress(&mut out[..], packed);
+    out.truncate(length.unwrap_or(0));
     out
 }
 

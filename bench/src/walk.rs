@@ -183,7 +183,10 @@ impl Walk {
             let speed = ((speed + 0.1 * self.dice.normal()).abs() * 100.0).round() / 100.0;
             let heading = self.heading + 0.1 * self.dice.normal();
             let heading = (heading.rem_euclid(TAU) * 1_800.0 / PI).round() / 10.0;
-            write!(extra, r#"{{"accuracy":{accuracy},"speed":{speed},"heading":{heading}}}"#)
+            write!(
+                extra,
+                r#"{{"accuracy":{accuracy},"speed":{speed},"heading":{heading}}}"#
+            )
         } else {
             write!(extra, r#"{{"accuracy":{accuracy}}}"#)
         };
@@ -207,7 +210,8 @@ impl Walk {
     /// (differential entropy of a normal distribution of the error's innovation, over the steps the phone
     /// rounds to). Time, latitude, longitude and accuracy; the walker's own freedom is not in it.
     pub fn entropy_bits(phone: Phone) -> [f64; 4] {
-        let normal = |size: f64, step: f64| (size / step * (TAU * std::f64::consts::E).sqrt()).ln() / LN_2;
+        let normal =
+            |size: f64, step: f64| (size / step * (TAU * std::f64::consts::E).sqrt()).ln() / LN_2;
         let keep = (-1.0 / WANDER_S).exp();
         let fresh = WANDER_M * (1.0 - keep * keep).sqrt();
         // White noise on top of a wandering error: what a Kalman filter in its steady state is left with.
@@ -229,7 +233,10 @@ impl Walk {
 }
 
 /// The nearest whole number.
-#[allow(clippy::cast_possible_truncation, reason = "degrees and times fit by far")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "degrees and times fit by far"
+)]
 fn whole(number: f64) -> i64 {
     number.round() as i64
 }

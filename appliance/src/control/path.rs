@@ -146,10 +146,19 @@ fn collection(player: &str, page: &Walked) -> String {
     let geometry = match positions.as_slice() {
         [] => None,
         [line] => Some(match line.as_slice() {
-            [one] => (json!({"type": "Point", "coordinates": one}), json!(times[0])),
-            line => (json!({"type": "LineString", "coordinates": line}), json!(times[0])),
+            [one] => (
+                json!({"type": "Point", "coordinates": one}),
+                json!(times[0]),
+            ),
+            line => (
+                json!({"type": "LineString", "coordinates": line}),
+                json!(times[0]),
+            ),
         }),
-        lines => Some((json!({"type": "MultiLineString", "coordinates": lines}), json!(times))),
+        lines => Some((
+            json!({"type": "MultiLineString", "coordinates": lines}),
+            json!(times),
+        )),
     };
     let feature = geometry.map(|(geometry, times)| {
         json!({
@@ -191,7 +200,13 @@ fn lines<'a>(points: impl Iterator<Item = Point<'a>>) -> Vec<Vec<Stop>> {
             None => line.push(stop),
             Some(edge) => {
                 line.push(edge);
-                lines.push(vec![Stop { lon: -edge.lon, ..edge }, stop]);
+                lines.push(vec![
+                    Stop {
+                        lon: -edge.lon,
+                        ..edge
+                    },
+                    stop,
+                ]);
             }
         }
     }
@@ -206,7 +221,11 @@ fn crossing(from: Stop, to: Stop) -> Option<Stop> {
     let edge = 180.0_f64.copysign(from.lon);
     // Round the other way: `to` as seen from `from`'s side.
     let whole = to.lon + 2.0 * edge - from.lon;
-    let part = if whole == 0.0 { 0.0 } else { (edge - from.lon) / whole };
+    let part = if whole == 0.0 {
+        0.0
+    } else {
+        (edge - from.lon) / whole
+    };
     let spent = Duration::from_millis(to.time_ms.saturating_sub(from.time_ms)).mul_f64(part);
     Some(Stop {
         lat: from.lat + (to.lat - from.lat) * part,
@@ -264,9 +283,18 @@ mod tests {
             let units = |degrees: f64| (degrees * engine::path::UNITS_PER_DEGREE).round() as i32;
             let (lat_e7, lon_e7) = (units(lat), units(lon));
             let extra = b"";
-            Point { time_ms, lat_e7, lon_e7, extra }.append(&mut list);
+            Point {
+                time_ms,
+                lat_e7,
+                lon_e7,
+                extra,
+            }
+            .append(&mut list);
         }
-        Walked { points: list, next: None }
+        Walked {
+            points: list,
+            next: None,
+        }
     }
 
     /// Type, coordinates and times.
@@ -284,17 +312,33 @@ mod tests {
     #[test]
     fn a_line_is_cut_at_the_antimeridian() {
         assert_eq!(drawn(&[]), json!([null, null, null]));
-        assert_eq!(drawn(&[(5, 1.0, 179.0)]), json!(["Point", [179.0, 1.0], [5]]));
-        let there = [(0, 10.0, 179.0), (1_000, 14.0, -177.0), (2_000, 14.0, -176.0)];
-        let wanted = json!(["MultiLineString",
-            [[[179.0, 10.0], [180.0, 11.0]], [[-180.0, 11.0], [-177.0, 14.0], [-176.0, 14.0]]],
+        assert_eq!(
+            drawn(&[(5, 1.0, 179.0)]),
+            json!(["Point", [179.0, 1.0], [5]])
+        );
+        let there = [
+            (0, 10.0, 179.0),
+            (1_000, 14.0, -177.0),
+            (2_000, 14.0, -176.0),
+        ];
+        let wanted = json!([
+            "MultiLineString",
+            [
+                [[179.0, 10.0], [180.0, 11.0]],
+                [[-180.0, 11.0], [-177.0, 14.0], [-176.0, 14.0]]
+            ],
             [[0, 250], [250, 1_000, 2_000]],
         ]);
         assert_eq!(drawn(&there), wanted);
         // There and back: three lines.
         let back = [(0, 0.0, -179.5), (10, 0.0, 179.5), (20, 0.0, -179.5)];
-        let wanted = json!(["MultiLineString",
-            [[[-179.5, 0.0], [-180.0, 0.0]], [[180.0, 0.0], [179.5, 0.0], [180.0, 0.0]], [[-180.0, 0.0], [-179.5, 0.0]]],
+        let wanted = json!([
+            "MultiLineString",
+            [
+                [[-179.5, 0.0], [-180.0, 0.0]],
+                [[180.0, 0.0], [179.5, 0.0], [180.0, 0.0]],
+                [[-180.0, 0.0], [-179.5, 0.0]]
+            ],
             [[0, 5], [5, 10, 15], [15, 20]],
         ]);
         assert_eq!(drawn(&back), wanted);
@@ -302,8 +346,10 @@ mod tests {
         let line = drawn(&[(0, 0.0, -90.0), (1, 0.0, 90.0), (2, 0.0, -1.0)]);
         assert_eq!(line[0], "LineString");
         // From the line itself to its other side.
-        let wanted = json!(["MultiLineString",
-            [[[180.0, 0.0], [180.0, 0.0]], [[-180.0, 0.0], [-180.0, 1.0]]], [[0, 0], [0, 1]],
+        let wanted = json!([
+            "MultiLineString",
+            [[[180.0, 0.0], [180.0, 0.0]], [[-180.0, 0.0], [-180.0, 1.0]]],
+            [[0, 0], [0, 1]],
         ]);
         assert_eq!(drawn(&[(0, 0.0, 180.0), (1, 1.0, -180.0)]), wanted);
     }

@@ -96,7 +96,9 @@ impl Player {
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    let replies = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+                    let replies = text
+                        .lines()
+                        .filter_map(|line| serde_json::from_str(line).ok());
                     let found = replies.into_iter().find(|reply: &Value| reply["id"] == id);
                     if found.is_some() {
                         return found;

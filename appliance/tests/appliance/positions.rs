@@ -41,14 +41,21 @@ fn get(user: &str, query: &str) -> (StatusCode, String, String) {
     let agent = ureq::Agent::new_with_config(config.build());
     let request = agent.get(format!("{ADMIN}/api/players/{user}/path?{query}"));
     let mut answer = request.header("X-API-Key", API_KEY).call().unwrap();
-    let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    let kind = answer.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let text = answer.body_mut().read_to_string().unwrap();
     (answer.status(), kind, text)
 }
 
 fn page(user: &str, query: &str) -> Value {
     let (status, kind, text) = get(user, query);
-    assert_eq!((status.as_u16(), &*kind), (200, "application/json"), "{text}");
+    assert_eq!(
+        (status.as_u16(), &*kind),
+        (200, "application/json"),
+        "{text}"
+    );
     serde_json::from_str(&text).unwrap()
 }
 
@@ -103,19 +110,34 @@ fn a_path_is_drawn_and_bad_questions_are_refused() {
     let _appliance = Appliance::start(&directory, SETTINGS);
     let mut player = join(&world, "bob");
     let start = now_ms() - 1_000;
-    player.send(json!({"send": {"data": {"positions": [
-        {"lat": 1.5, "lon": 179.0, "t": start}, {"lat": 1.5, "lon": -179.0, "t": start + 10},
-    ]}}}).to_string());
-    eventually("two points", || page("bob", "")["points"].as_array().unwrap().len() == 2);
+    player.send(
+        json!({"send": {"data": {"positions": [
+            {"lat": 1.5, "lon": 179.0, "t": start}, {"lat": 1.5, "lon": -179.0, "t": start + 10},
+        ]}}})
+        .to_string(),
+    );
+    eventually("two points", || {
+        page("bob", "")["points"].as_array().unwrap().len() == 2
+    });
     let (status, kind, text) = get("bob", "format=geojson");
     assert_eq!((status.as_u16(), &*kind), (200, "application/geo+json"));
     let drawn: Value = serde_json::from_str(&text).unwrap();
     let geometry = &drawn["features"][0]["geometry"];
     let cut = json!([[[179.0, 1.5], [180.0, 1.5]], [[-180.0, 1.5], [-179.0, 1.5]]]);
-    assert_eq!((&geometry["type"], &geometry["coordinates"]), (&json!("MultiLineString"), &cut));
+    assert_eq!(
+        (&geometry["type"], &geometry["coordinates"]),
+        (&json!("MultiLineString"), &cut)
+    );
 
     let before = metric("api_errors");
-    for query in ["limit=0", "limit=1001", "from=x", "to=-1", "cursor=x", "format=kml"] {
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "from=x",
+        "to=-1",
+        "cursor=x",
+        "format=kml",
+    ] {
         let (status, _, text) = get("bob", query);
         assert_eq!(status, 400, "{query}");
         assert!(text.starts_with("bad request: "), "{text}");
@@ -124,8 +146,14 @@ fn a_path_is_drawn_and_bad_questions_are_refused() {
     assert_eq!(metric("api_errors") - before, 7);
     let address = format!("{ADMIN}/api/players/bob/path");
     let stranger = ureq::get(&address).call().unwrap_err();
-    assert!(matches!(stranger, ureq::Error::StatusCode(401)), "{stranger}");
-    let posted = ureq::post(&address).header("X-API-Key", API_KEY).send("{}").unwrap_err();
+    assert!(
+        matches!(stranger, ureq::Error::StatusCode(401)),
+        "{stranger}"
+    );
+    let posted = ureq::post(&address)
+        .header("X-API-Key", API_KEY)
+        .send("{}")
+        .unwrap_err();
     assert!(matches!(posted, ureq::Error::StatusCode(405)), "{posted}");
     // An rpc is told, the anonymous too.
     let bad = json!({"method": "position", "data": {"position": {"lat": 91, "lon": 0}}});
@@ -163,8 +191,14 @@ fn what_was_acknowledged_survives_kill_9() {
     let kept = path("ann", 1_000);
     let number = |point: &Value| point["n"].as_u64().unwrap();
     let numbers: Vec<u64> = kept.iter().map(number).collect();
-    assert!(numbers.is_sorted_by(|one, next| one < next), "in order of arrival, none twice");
+    assert!(
+        numbers.is_sorted_by(|one, next| one < next),
+        "in order of arrival, none twice"
+    );
     for point in &told {
-        assert!(numbers.binary_search(&number(point)).is_ok(), "{point} was acknowledged");
+        assert!(
+            numbers.binary_search(&number(point)).is_ok(),
+            "{point} was acknowledged"
+        );
     }
 }

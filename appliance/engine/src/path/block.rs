@@ -128,10 +128,19 @@ pub fn encode(points: &[Placed<'_>], body: &mut Vec<u8>) {
     append_texts(&texts, body);
     let mut bits = Writer::default();
     let mut column = |value: &dyn Fn(u64, &Placed<'_>) -> i64| {
-        let values: Vec<i64> = (0..).zip(points).map(|(at, placed)| value(at, placed)).collect();
+        let values: Vec<i64> = (0..)
+            .zip(points)
+            .map(|(at, placed)| value(at, placed))
+            .collect();
         column::write(&values, &mut bits);
     };
-    column(&|_, placed| placed.place.time_ms.wrapping_sub(last.time_ms).cast_signed());
+    column(&|_, placed| {
+        placed
+            .place
+            .time_ms
+            .wrapping_sub(last.time_ms)
+            .cast_signed()
+    });
     column(&|at, placed| one_by_one(placed.place.arrival, last.arrival, at));
     column(&|_, placed| i64::from(placed.point.lat_e7));
     column(&|_, placed| i64::from(placed.point.lon_e7));
@@ -245,7 +254,10 @@ pub fn decode(
         template::join(texts[index].iter().copied(), numbers, &mut extra)?;
         let place = Place {
             time_ms: last.time_ms.wrapping_add(times[at].cast_unsigned()),
-            arrival: last.arrival.wrapping_add(arrivals[at].cast_unsigned()).wrapping_add(row),
+            arrival: last
+                .arrival
+                .wrapping_add(arrivals[at].cast_unsigned())
+                .wrapping_add(row),
         };
         row += 1;
         let point = Point {
@@ -267,7 +279,10 @@ fn take_texts<'a>(rest: &mut &'a [u8], count: usize) -> Result<Vec<Vec<&'a [u8]>
     let number = |rest: &mut &[u8], most: usize| {
         let number = take_varint(rest).map_err(|_| Damaged)?;
         let number = usize::try_from(number).map_err(|_| Damaged)?;
-        (1..=most).contains(&number).then_some(number).ok_or(Damaged)
+        (1..=most)
+            .contains(&number)
+            .then_some(number)
+            .ok_or(Damaged)
     };
     let texts = number(rest, count)?;
     let mut all = Vec::with_capacity(texts);
@@ -375,9 +390,18 @@ mod tests {
         let said: Vec<Said> = (0..400_u32)
             .map(|n| {
                 let wave = i32::try_from(n % 17 * 31 % 60).unwrap();
-                let (time, north) = (1_700_000_000_000 + u64::from(n) * 1_000, 140 * n.cast_signed());
+                let (time, north) = (
+                    1_700_000_000_000 + u64::from(n) * 1_000,
+                    140 * n.cast_signed(),
+                );
                 let extra = texts[n as usize % 2].as_bytes().to_vec();
-                (time, 5_000 + u64::from(n), 525_200_000 + north + wave, 134_000_000 - wave, extra)
+                (
+                    time,
+                    5_000 + u64::from(n),
+                    525_200_000 + north + wave,
+                    134_000_000 - wave,
+                    extra,
+                )
             })
             .collect();
         let bytes = round_trip(&said);
@@ -385,7 +409,15 @@ mod tests {
         let mixed: Vec<Said> = said
             .iter()
             .enumerate()
-            .map(|(n, said)| (said.0, said.1, said.2, said.3, texts[n * n % 4].as_bytes().to_vec()))
+            .map(|(n, said)| {
+                (
+                    said.0,
+                    said.1,
+                    said.2,
+                    said.3,
+                    texts[n * n % 4].as_bytes().to_vec(),
+                )
+            })
             .collect();
         round_trip(&mixed);
         round_trip(&said[..1]);
@@ -395,7 +427,14 @@ mod tests {
 
     #[test]
     fn a_damaged_head_is_noticed() {
-        for head in [&[][..], &[1], &[1, 5], &[2, 5, 0], &[1, 0, 0], &[1, 0x81, 8, 0]] {
+        for head in [
+            &[][..],
+            &[1],
+            &[1, 5],
+            &[2, 5, 0],
+            &[1, 0, 0],
+            &[1, 0x81, 8, 0],
+        ] {
             assert_eq!(Head::take(head), Err(Damaged), "{head:?}");
         }
     }

@@ -111,7 +111,9 @@ pub(super) fn write(values: &[i64], out: &mut Writer) {
     let scaled: Vec<i64> = values.iter().map(|value| value / unit).collect();
     let size = |gains| {
         let mut bits = 0;
-        distances(&scaled, gains, |distance| bits += u64::BITS - distance.leading_zeros());
+        distances(&scaled, gains, |distance| {
+            bits += u64::BITS - distance.leading_zeros()
+        });
         bits
     };
     let cheapest = (0..).zip(FILTERS).min_by_key(|(_, gains)| size(*gains));
@@ -124,7 +126,9 @@ pub(super) fn write(values: &[i64], out: &mut Writer) {
     out.bits(u64::from(parameter), PARAMETER_BITS);
     out.whole(zigzag(first / unit));
     if parameter != EXACT {
-        found.iter().for_each(|&distance| out.rice(distance, parameter));
+        found
+            .iter()
+            .for_each(|&distance| out.rice(distance, parameter));
     }
 }
 

@@ -26,9 +26,15 @@ pub(super) fn split<'a>(text: &'a [u8], pieces: &mut Vec<&'a [u8]>, numbers: &mu
     while let Some(&byte) = text.get(at) {
         // A number begins where none could go on.
         let begins = matches!(byte, b'-' | b'0'..=b'9')
-            && at.checked_sub(1).and_then(|before| text.get(before)).is_none_or(|byte| !goes_on(*byte));
+            && at
+                .checked_sub(1)
+                .and_then(|before| text.get(before))
+                .is_none_or(|byte| !goes_on(*byte));
         let rest = text.get(at..).unwrap_or_default();
-        if !quoted && begins && let Some((number, length)) = number(rest) {
+        if !quoted
+            && begins
+            && let Some((number, length)) = number(rest)
+        {
             pieces.push(text.get(start..at).unwrap_or_default());
             numbers.push(number);
             at += length;
@@ -52,7 +58,10 @@ fn goes_on(byte: u8) -> bool {
 
 /// The number that `text` begins with, and its length.
 fn number(text: &[u8]) -> Option<(Number, usize)> {
-    let length = text.iter().position(|&byte| !goes_on(byte)).unwrap_or(text.len());
+    let length = text
+        .iter()
+        .position(|&byte| !goes_on(byte))
+        .unwrap_or(text.len());
     let text = text.get(..length)?;
     let (minus, unsigned) = match text.split_first()? {
         (b'-', rest) => (true, rest),
@@ -150,10 +159,16 @@ mod tests {
     fn what_is_a_number() {
         for (text, wanted) in [
             (r#"{"accuracy":4.50,"speed":-1}"#, vec![(450, 2), (-1, 0)]),
-            (r#"{"a":[0,0.0,0.05,-0.1]}"#, vec![(0, 0), (0, 1), (5, 2), (-1, 1)]),
+            (
+                r#"{"a":[0,0.0,0.05,-0.1]}"#,
+                vec![(0, 0), (0, 1), (5, 2), (-1, 1)],
+            ),
             ("123456789012345", vec![(123_456_789_012_345, 0)]),
             // Written in a way that would not come back, or in quotes.
-            (r#"{"a":-0,"b":-0.0,"c":1e5,"d":1.5E-3,"e":01,"f":"7","g\"8":"\\"}"#, vec![]),
+            (
+                r#"{"a":-0,"b":-0.0,"c":1e5,"d":1.5E-3,"e":01,"f":"7","g\"8":"\\"}"#,
+                vec![],
+            ),
             ("1234567890123456", vec![]),
             ("1.-2 .5 5. - -- 1.2.3 +4", vec![]),
             (r#""\"5" 6"#, vec![(6, 0)]),

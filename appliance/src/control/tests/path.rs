@@ -10,7 +10,13 @@ use super::*;
 fn two() -> Vec<u8> {
     let mut list = Vec::new();
     for (time_ms, extra) in [(5, &b""[..]), (6, br#"{"n":"}\"","accuracy":4.50}"#)] {
-        Point { time_ms, lat_e7: -15_000_000, lon_e7: 1_799_999_999, extra }.append(&mut list);
+        Point {
+            time_ms,
+            lat_e7: -15_000_000,
+            lon_e7: 1_799_999_999,
+            extra,
+        }
+        .append(&mut list);
     }
     list
 }
@@ -20,12 +26,28 @@ fn a_page_is_asked_for_and_written() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = heard.clone();
     let backend = Backend::start(Box::new(move |submission, say| {
-        let Submission::Path(Path { token, user, from, end, limit }) = submission else {
+        let Submission::Path(Path {
+            token,
+            user,
+            from,
+            end,
+            limit,
+        }) = submission
+        else {
             panic!("{submission:?}");
         };
-        ears.lock().unwrap().push((user.to_owned(), from, end, limit));
-        let next = (limit == 2).then_some(Place { time_ms: 7, arrival: 8 });
-        say(Record::Path(PathPage { token, points: &two(), next }));
+        ears.lock()
+            .unwrap()
+            .push((user.to_owned(), from, end, limit));
+        let next = (limit == 2).then_some(Place {
+            time_ms: 7,
+            arrival: 8,
+        });
+        say(Record::Path(PathPage {
+            token,
+            points: &two(),
+            next,
+        }));
     }));
     let get = |query: &str| {
         let (status, text) = backend.get(&format!("/api/players/a%2Fb%20c/path{query}"));
@@ -40,7 +62,10 @@ fn a_page_is_asked_for_and_written() {
     let wanted = r#"{"points":[{"lat":-1.5,"lon":179.9999999,"t":5},{"lat":-1.5,"lon":179.9999999,"t":6,"n":"}\"","accuracy":4.50}]}"#;
     assert_eq!(body, wanted);
     let (head, body) = get(&format!("?{key}&from=3&to=9&limit=2&format=geojson"));
-    assert!(head.contains("content-type: application/geo+json"), "{head}");
+    assert!(
+        head.contains("content-type: application/geo+json"),
+        "{head}"
+    );
     let body: Value = serde_json::from_str(&body).unwrap();
     let next = "00000000000000070000000000000008";
     let at = json!([179.999_999_9, -1.5]);
@@ -53,7 +78,15 @@ fn a_page_is_asked_for_and_written() {
     let user = "a/b c".to_owned();
     let all = (user.clone(), Place::at(0), Place::at(u64::MAX), 1_000);
     let some = (user.clone(), Place::at(3), Place::at(10), 2);
-    let rest = (user, Place { time_ms: 7, arrival: 8 }, Place::at(u64::MAX), 1_000);
+    let rest = (
+        user,
+        Place {
+            time_ms: 7,
+            arrival: 8,
+        },
+        Place::at(u64::MAX),
+        1_000,
+    );
     assert_eq!(*heard.lock().unwrap(), [all, some, rest]);
 }
 
@@ -75,8 +108,19 @@ fn what_is_refused_has_its_status() {
     assert_eq!(status("/api/players/ann/path?api_key=x"), 401);
     assert_eq!(status(&format!("/api/players/ann/path?{key}")), 500);
     assert_eq!(status(&format!("/api/players/bad/path?{key}")), 400);
-    for query in ["limit=0", "from=-1", "to=x", "cursor=1", "format=kml", "limit=1&limit=x"] {
-        assert_eq!(status(&format!("/api/players/ann/path?{key}&{query}")), 400, "{query}");
+    for query in [
+        "limit=0",
+        "from=-1",
+        "to=x",
+        "cursor=1",
+        "format=kml",
+        "limit=1&limit=x",
+    ] {
+        assert_eq!(
+            status(&format!("/api/players/ann/path?{key}&{query}")),
+            400,
+            "{query}"
+        );
     }
     // Not UTF-8, and no such place.
     assert_eq!(status(&format!("/api/players/%ff/path?{key}")), 400);
