@@ -177,13 +177,25 @@ pub(super) fn families(options: super::Options) -> Vec<ColumnFamilyDescriptor> {
         ColumnFamilyDescriptor::new(DEFAULT, family(&cache, ROW_BUFFER_BYTES)),
         ColumnFamilyDescriptor::new(EVENTS, events),
         ColumnFamilyDescriptor::new(HUNTS, family(&cache, ROW_BUFFER_BYTES)),
-        ColumnFamilyDescriptor::new(PATH_TAILS, family(&cache, EVENT_BUFFER_BYTES)),
+        ColumnFamilyDescriptor::new(PATH_TAILS, tails(&cache)),
         ColumnFamilyDescriptor::new(PATH_BLOCKS, blocks),
         ColumnFamilyDescriptor::new(META, family(&cache, ROW_BUFFER_BYTES)),
     ]
 }
 
-fn family(cache: &Cache, buffer_bytes: usize) -> rocksdb::Options {
+/// Tails of paths. Each is read once, from wherever a few minutes of writing have brought its rows, and
+/// then deleted: nothing is compressed that is read so soon, and indexes are in memory, not in the cache,
+/// where those of 100,000 players' tails drive each other out and a read takes a millisecond.
+fn tails(cache: &Cache) -> rocksdb::Options {
+    let mut table = table(cache);
+    table.set_cache_index_and_filter_blocks(false);
+    let mut options = family(cache, EVENT_BUFFER_BYTES);
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options
+}
+
+fn table(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_size(BLOCK_BYTES);
     table.set_block_cache(cache);
@@ -191,9 +203,12 @@ fn family(cache: &Cache, buffer_bytes: usize) -> rocksdb::Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
+    table
+}
 
+fn family(cache: &Cache, buffer_bytes: usize) -> rocksdb::Options {
     let mut options = rocksdb::Options::default();
-    options.set_block_based_table_factory(&table);
+    options.set_block_based_table_factory(&table(cache));
     options.set_write_buffer_size(buffer_bytes);
     options.set_max_write_buffer_number(3);
     options.set_compression_type(DBCompressionType::Zstd);

@@ -286,14 +286,17 @@ fn load(rig: &mut Rig, traffic: &[Vec<u8>], per_s: Option<u64>) -> Load {
 /// came one after the other.
 fn fill(rig: &mut Rig, walks: &mut [Walk]) {
     let (mut list, mut extra) = (Vec::new(), Vec::new());
-    for (player, walk) in walks.iter_mut().enumerate() {
-        list.clear();
-        for _ in 0..player * 7 % 100 + 1 {
-            walk.next(&mut extra).append(&mut list);
-        }
-        let message = positions(&format!("player-{player}"), &list, 8_000);
-        while rig.submit.push(&message).is_err() {
-            rig.turn();
+    for part in 0..2 {
+        for (player, walk) in walks.iter_mut().enumerate() {
+            list.clear();
+            // Up to 124 points in two messages: as many as a tail has before it becomes a block.
+            for _ in 0..(player * 7 % 124 + part) / 2 {
+                walk.next(&mut extra).append(&mut list);
+            }
+            let message = positions(&format!("player-{player}"), &list, 8_000);
+            while !list.is_empty() && rig.submit.push(&message).is_err() {
+                rig.turn();
+            }
         }
     }
     rig.run();

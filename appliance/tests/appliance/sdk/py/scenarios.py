@@ -148,7 +148,7 @@ async def a_position_is_taken():
     now = unix(0) * 1000
     there = [{"lat": 59.43, "lon": 24.75, "t": now + after, "accuracy": 4.5} for after in range(3)]
     await made.rpc("position", pack({"position": there[0]}))
-    await made.send(pack({"positions": there[1:]}))
+    await made.rpc("position", pack({"positions": there[1:]}))
     await eventually("three points", lambda: path(name) == there)
 
 
