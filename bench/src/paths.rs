@@ -85,7 +85,7 @@ pub fn run() -> String {
     );
     let points: usize = mix.iter().map(Vec::len).sum();
     let mut text = format!(
-        "{} blocks of {:.0} points; bytes a point.\n\n\\
+        "{} blocks of {:.0} points; bytes a point.\n\n\
          | block | as it is | zstd {LEVEL} | zstd {LEVEL} with dictionary |\n|---|---|---|---|\n",
         mix.len(),
         points as f64 / mix.len() as f64,

@@ -247,8 +247,7 @@ pub fn decode(
     let which = which.ok_or(Damaged)?;
     let mut gaps = read_gaps(&texts, &which, &mut bits)?;
     let mut extra = Vec::with_capacity(EXTRA_BYTES_MAX);
-    let mut row = 0_u64;
-    for (at, &index) in which.iter().enumerate() {
+    for (row, (at, &index)) in (0_u64..).zip(which.iter().enumerate()) {
         extra.clear();
         let numbers = gaps[index].iter_mut().filter_map(Iterator::next);
         template::join(texts[index].iter().copied(), numbers, &mut extra)?;
@@ -259,7 +258,6 @@ pub fn decode(
                 .wrapping_add(arrivals[at].cast_unsigned())
                 .wrapping_add(row),
         };
-        row += 1;
         let point = Point {
             time_ms: place.time_ms,
             lat_e7: i32::try_from(lats[at]).map_err(|_| Damaged)?,

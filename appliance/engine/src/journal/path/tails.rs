@@ -152,7 +152,7 @@ impl Tails {
     /// A place that a stranger may have.
     fn quiet(&mut self) -> Option<usize> {
         self.strangers = self.strangers.wrapping_add(1);
-        if self.strangers % ADMIT_EVERY != 0 {
+        if !self.strangers.is_multiple_of(ADMIT_EVERY) {
             return None;
         }
         for _ in 0..LOOKS {
