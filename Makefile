@@ -59,12 +59,14 @@ lint: setup
 	shellcheck $(SCRIPTS)
 
 # The load generator and its judge, against a stand-in; what an idle player costs (fails above 512 bytes);
-# what compression saves and costs.
+# what compression saves and costs; what a point of a path costs on disk, and beside events.
 bench: setup
 	cargo build --release -p bench
 	"$$CARGO_TARGET_DIR/release/swarm" --help
 	"$$CARGO_TARGET_DIR/release/idle"
 	"$$CARGO_TARGET_DIR/release/deflate"
+	"$$CARGO_TARGET_DIR/release/paths"
+	cargo test --release -p cluecast --bin cluecast -- --ignored --nocapture points_beside_events
 
 # FUZZ_SECONDS (60) for each fuzz target; prints the executions. Not a part of `make test`, which replays
 # the committed corpus.

@@ -21,8 +21,18 @@ impl Dice {
 
     /// True in `percent` of the cases; draws only if that is not zero.
     pub(crate) fn hit(&mut self, percent: f64) -> bool {
-        // 53 bits are what a double holds.
-        percent > 0.0 && (self.draw() >> 11) as f64 / (1_u64 << 53) as f64 * 100.0 < percent
+        percent > 0.0 && self.unit() * 100.0 < percent
+    }
+
+    /// A number from 0 up to but not 1: 53 bits are what a double holds.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A number of the standard normal distribution (Box and Muller).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let (size, turn) = (1.0 - self.unit(), self.unit());
+        (-2.0 * size.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
     }
 
     /// A number below `bound`, 0 if that is 0. The bias of the remainder is far below what any

@@ -10,6 +10,8 @@
 //! - [`peers`]: the comparison of several, without loss.
 //! - [`idle`]: what a player that does nothing costs.
 //! - [`deflate`]: what compression saves and costs.
+//! - [`walk`]: people under way with a phone.
+//! - [`paths`]: what a point of their paths costs on disk.
 
 mod dice;
 pub mod packet;
@@ -23,3 +25,5 @@ pub mod sidebyside;
 pub mod peers;
 pub mod idle;
 pub mod deflate;
+pub mod walk;
+pub mod paths;

@@ -4,8 +4,14 @@
 //! (`journal::path`), the admin API reads them back. Latitude and longitude are fixed point (WGS 84,
 //! 1e-7 degrees, some 11 mm), so that what comes back is what was sent.
 //!
-//! A key sorts by user, then time, then order of arrival: a user's path is one run of neighbours, and a
-//! range of time is one seek in it.
+//! A path lies in two parts. New points are rows of its tail, one row a message, in the order of their
+//! arrival; a tail is short and read whole. Older ones are in blocks ([`block`]), whose keys sort by user
+//! and the place of their last point, so that a range of time is one seek.
+
+mod bits;
+pub mod block;
+mod column;
+mod template;
 
 use crate::protobuf;
 
@@ -50,27 +56,28 @@ pub struct Point<'a> {
 }
 
 impl<'a> Point<'a> {
-    /// Appends the point to a list of points.
+    /// Appends the point to a list of points, which is also what a row of a tail is.
     pub fn append(&self, list: &mut Vec<u8>) {
         protobuf::append_filled(list, |out| {
             out.extend_from_slice(&self.time_ms.to_be_bytes());
-            self.append_value(out);
+            out.extend_from_slice(&self.lat_e7.to_be_bytes());
+            out.extend_from_slice(&self.lon_e7.to_be_bytes());
+            out.extend_from_slice(self.extra);
         });
     }
 
-    /// Appends what a store keeps under the point's key.
-    pub fn append_value(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.lat_e7.to_be_bytes());
-        out.extend_from_slice(&self.lon_e7.to_be_bytes());
-        out.extend_from_slice(self.extra);
+    /// Bytes that [`Self::append`] appends.
+    pub fn list_bytes(&self) -> usize {
+        let entry = 16 + self.extra.len();
+        entry + if entry < 0x80 { 1 } else { 2 }
     }
 
-    /// The point at `time_ms` whose value a store kept; none if it is damaged.
-    pub fn from_value(time_ms: u64, value: &'a [u8]) -> Option<Point<'a>> {
-        let (lat_e7, value) = value.split_first_chunk()?;
-        let (lon_e7, extra) = value.split_first_chunk()?;
+    fn parse(entry: &'a [u8]) -> Option<Point<'a>> {
+        let (time_ms, rest) = entry.split_first_chunk()?;
+        let (lat_e7, rest) = rest.split_first_chunk()?;
+        let (lon_e7, extra) = rest.split_first_chunk()?;
         Some(Point {
-            time_ms,
+            time_ms: u64::from_be_bytes(*time_ms),
             lat_e7: i32::from_be_bytes(*lat_e7),
             lon_e7: i32::from_be_bytes(*lon_e7),
             extra,
@@ -79,10 +86,7 @@ impl<'a> Point<'a> {
 
     /// The points of a list, up to the first damaged one.
     pub fn list(list: &'a [u8]) -> impl Iterator<Item = Point<'a>> {
-        protobuf::delimited(list).map_while(|entry| {
-            let (time_ms, value) = entry.split_first_chunk()?;
-            Point::from_value(u64::from_be_bytes(*time_ms), value)
-        })
+        protobuf::delimited(list).map_while(Point::parse)
     }
 
     /// Latitude and longitude in degrees.
@@ -129,16 +133,15 @@ impl Place {
         }
     }
 
-    /// Appends the key of `user`'s point at this place; `user` is at most [`USER_BYTES_MAX`] long.
+    /// Appends the key of the block of `user`'s path that ends here.
     pub fn append_key(self, user: &str, out: &mut Vec<u8>) {
-        debug_assert!(user.len() <= USER_BYTES_MAX, "checked before");
-        out.push(u8::try_from(user.len()).unwrap_or(u8::MAX));
-        out.extend_from_slice(user.as_bytes());
+        append_user(user, out);
         out.extend_from_slice(&self.time_ms.to_be_bytes());
         out.extend_from_slice(&self.arrival.to_be_bytes());
     }
 
-    /// Takes a key apart: what stands for the user, and the place. None if it is damaged.
+    /// Takes a block's key apart: what stands for the user, and the place of the last point. None if it
+    /// is damaged.
     pub fn from_key(key: &[u8]) -> Option<(&[u8], Place)> {
         let (user, place) = key.split_at(key.len().checked_sub(PLACE_BYTES)?);
         let (time_ms, arrival) = place.split_first_chunk()?;
@@ -148,6 +151,27 @@ impl Place {
         };
         Some((user, place))
     }
+}
+
+/// Appends what stands for `user`, who has an id of [`USER_BYTES_MAX`] at most, in front of its keys:
+/// nobody else's keys begin so.
+pub fn append_user(user: &str, out: &mut Vec<u8>) {
+    debug_assert!(user.len() <= USER_BYTES_MAX, "checked before");
+    out.push(u8::try_from(user.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(user.as_bytes());
+}
+
+/// Appends the key of the row of `user`'s tail whose first point is the `arrival`th.
+pub fn append_row_key(user: &str, arrival: u64, out: &mut Vec<u8>) {
+    append_user(user, out);
+    out.extend_from_slice(&arrival.to_be_bytes());
+}
+
+/// Takes a row's key apart: what stands for the user, and the arrival of its first point. None if it is
+/// damaged.
+pub fn from_row_key(key: &[u8]) -> Option<(&[u8], u64)> {
+    let (user, arrival) = key.split_last_chunk()?;
+    Some((user, u64::from_be_bytes(*arrival)))
 }
 
 #[cfg(test)]
@@ -180,6 +204,10 @@ mod tests {
             assert_eq!((place.time_ms, place.arrival), (1, 5));
         }
         assert_eq!(Place::from_key(&[0; 15]), None);
+        let mut row = Vec::new();
+        append_row_key("ann", 77, &mut row);
+        assert_eq!(from_row_key(&row), Some((&b"\x03ann"[..], 77)));
+        assert_eq!(from_row_key(&[0; 7]), None);
     }
 
     #[test]
@@ -199,6 +227,6 @@ mod tests {
         assert_eq!(Point::list(&list).collect::<Vec<_>>(), points);
         assert_eq!(Point::list(&list[..list.len() - 1]).count(), 1);
         assert_eq!(points[1].degrees(), (-90.0, 180.0));
-        assert_eq!(Point::from_value(1, &[0; 7]), None);
+        assert_eq!(Point::list(b"\x0f0123456789abcde").count(), 0);
     }
 }

@@ -99,6 +99,16 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Takes a number off the front of `rest`.
+pub fn take_varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    decode_varint(rest).map_err(|_| Malformed)
+}
+
+/// Appends a number.
+pub fn append_varint(out: &mut Vec<u8>, number: u64) {
+    encode_varint(number, out);
+}
+
 /// Takes `varint length, bytes` off the front of `rest`.
 pub fn take_delimited<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let length = decode_varint(rest).map_err(|_| Malformed)?;

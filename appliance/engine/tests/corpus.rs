@@ -70,3 +70,8 @@ fn command_protobuf() {
     let run = |data: &[u8]| targets::command::run(Protocol::Protobuf, data);
     replay("command_protobuf", run);
 }
+
+#[test]
+fn path_block() {
+    replay("path_block", targets::path_block::run);
+}

@@ -6,8 +6,12 @@
 mod schema;
 mod world;
 
+use engine::metrics::catalog::Metric;
 use prost::Message;
-use schema::{ChannelRequest, Command, ConnectRequest, PublishRequest, Reply, SubscribeRequest};
+use schema::{
+    ChannelRequest, Command, ConnectRequest, PublishRequest, Reply, RpcRequest, SendRequest,
+    SubscribeRequest,
+};
 use world::World;
 
 const TARGET: &str = "/connection/websocket";
@@ -119,6 +123,39 @@ fn commands_of_one_frame_are_answered_in_order() {
         assert!(subscribe.recoverable && !subscribe.epoch.is_empty());
         assert!(replies[2].unsubscribe.is_some() && replies[3].publish.is_some());
     }
+}
+
+#[test]
+fn a_phone_says_where_it_is() {
+    let mut world = World::new();
+    let player = world.upgrade_at(TARGET, PHONE);
+    let mut hello = connect(1);
+    hello.connect.as_mut().unwrap().token = "good".to_owned();
+    let rpc = |id, method: &str, data: &str| {
+        let (method, data) = (method.to_owned(), data.as_bytes().to_vec());
+        command(id, |command| {
+            command.rpc = Some(RpcRequest { data, method })
+        })
+    };
+    let here = r#"{"position":{"lat":52.5,"lon":13.4,"accuracy":5}}"#;
+    let send = command(0, |command| {
+        let data = br#"{"positions":[{"lat":1,"lon":2},{"lat":1,"lon":3}]}"#.to_vec();
+        command.send = Some(SendRequest { data });
+    });
+    let nowhere = r#"{"position":{"lat":91,"lon":0}}"#;
+    let commands = [
+        hello,
+        rpc(2, "position", here),
+        send,
+        rpc(3, "position", nowhere),
+        rpc(4, "else", here),
+    ];
+    let replies = ask(&mut world, player, &commands);
+    let said = |id: u32| replies.iter().find(|reply| reply.id == id).unwrap();
+    assert_eq!(said(2).rpc.as_ref().unwrap().data, b"{}");
+    assert_eq!(said(3).error.as_ref().unwrap().code, 107);
+    assert_eq!(said(4).error.as_ref().unwrap().code, 104);
+    assert_eq!(world.count(Metric::PathMessagesInvalid), 1);
 }
 
 #[test]

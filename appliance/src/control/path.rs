@@ -4,6 +4,7 @@
 //! milliseconds since 1970. `docs/positions.md` has the whole of it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use engine::path::{PAGE_POINTS_MAX, Place, Point};
 use serde::Serialize;
@@ -135,18 +136,31 @@ fn points(page: &Walked) -> serde_json::Result<String> {
 /// One feature: a line, for a single point that point, for none nothing (RFC 7946 section 3.1.4: a line
 /// has two positions or more). Positions are longitude, latitude (section 3.1.1).
 fn collection(player: &str, page: &Walked) -> String {
-    let (mut line, mut times) = (Vec::new(), Vec::new());
-    for point in Point::list(&page.points) {
-        let (lat, lon) = point.degrees();
-        line.push([lon, lat]);
-        times.push(point.time_ms);
+    let lines = lines(Point::list(&page.points));
+    let mut times: Vec<Vec<u64>> = Vec::new();
+    let mut positions: Vec<Vec<[f64; 2]>> = Vec::new();
+    for line in lines {
+        times.push(line.iter().map(|stop| stop.time_ms).collect());
+        positions.push(line.iter().map(|stop| [stop.lon, stop.lat]).collect());
     }
-    let geometry = match line.as_slice() {
+    let geometry = match positions.as_slice() {
         [] => None,
-        [one] => Some(json!({"type": "Point", "coordinates": one})),
-        line => Some(json!({"type": "LineString", "coordinates": line})),
+        [line] => Some(match line.as_slice() {
+            [one] => (
+                json!({"type": "Point", "coordinates": one}),
+                json!(times[0]),
+            ),
+            line => (
+                json!({"type": "LineString", "coordinates": line}),
+                json!(times[0]),
+            ),
+        }),
+        lines => Some((
+            json!({"type": "MultiLineString", "coordinates": lines}),
+            json!(times),
+        )),
     };
-    let feature = geometry.map(|geometry| {
+    let feature = geometry.map(|(geometry, times)| {
         json!({
             "type": "Feature",
             "geometry": geometry,
@@ -159,6 +173,65 @@ fn collection(player: &str, page: &Walked) -> String {
         collection["next"] = cursor(next).into();
     }
     collection.to_string()
+}
+
+/// A position of a line, in degrees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Stop {
+    lat: f64,
+    lon: f64,
+    time_ms: u64,
+}
+
+/// The points as lines, cut where they cross the antimeridian (RFC 7946 section 3.1.9): half the world
+/// in one step is taken for a step the other way round. Both sides of a cut get the position of the
+/// crossing, on a straight line in degrees.
+fn lines<'a>(points: impl Iterator<Item = Point<'a>>) -> Vec<Vec<Stop>> {
+    let mut lines: Vec<Vec<Stop>> = Vec::new();
+    for point in points {
+        let (lat, lon) = point.degrees();
+        let time_ms = point.time_ms;
+        let stop = Stop { lat, lon, time_ms };
+        let Some(line) = lines.last_mut() else {
+            lines.push(vec![stop]);
+            continue;
+        };
+        match line.last().and_then(|last| crossing(*last, stop)) {
+            None => line.push(stop),
+            Some(edge) => {
+                line.push(edge);
+                lines.push(vec![
+                    Stop {
+                        lon: -edge.lon,
+                        ..edge
+                    },
+                    stop,
+                ]);
+            }
+        }
+    }
+    lines
+}
+
+/// Where the antimeridian is met between two positions, on the first one's side; none if it is not.
+fn crossing(from: Stop, to: Stop) -> Option<Stop> {
+    if (to.lon - from.lon).abs() <= 180.0 {
+        return None;
+    }
+    let edge = 180.0_f64.copysign(from.lon);
+    // Round the other way: `to` as seen from `from`'s side.
+    let whole = to.lon + 2.0 * edge - from.lon;
+    let part = if whole == 0.0 {
+        0.0
+    } else {
+        (edge - from.lon) / whole
+    };
+    let spent = Duration::from_millis(to.time_ms.saturating_sub(from.time_ms)).mul_f64(part);
+    Some(Stop {
+        lat: from.lat + (to.lat - from.lat) * part,
+        lon: edge,
+        time_ms: from.time_ms + u64::try_from(spent.as_millis()).unwrap_or(0),
+    })
 }
 
 #[cfg(test)]
@@ -202,5 +275,82 @@ mod tests {
         ] {
             assert!(parse(&[(name, value)]).is_err(), "{name}={value}");
         }
+    }
+
+    fn page(points: &[(u64, f64, f64)]) -> Walked {
+        let mut list = Vec::new();
+        for &(time_ms, lat, lon) in points {
+            let units = |degrees: f64| (degrees * engine::path::UNITS_PER_DEGREE).round() as i32;
+            let (lat_e7, lon_e7) = (units(lat), units(lon));
+            let extra = b"";
+            Point {
+                time_ms,
+                lat_e7,
+                lon_e7,
+                extra,
+            }
+            .append(&mut list);
+        }
+        Walked {
+            points: list,
+            next: None,
+        }
+    }
+
+    /// Type, coordinates and times.
+    fn drawn(points: &[(u64, f64, f64)]) -> serde_json::Value {
+        let text = collection("ann", &page(points));
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let feature = &value["features"][0];
+        json!([
+            feature["geometry"]["type"],
+            feature["geometry"]["coordinates"],
+            feature["properties"]["times"],
+        ])
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_antimeridian() {
+        assert_eq!(drawn(&[]), json!([null, null, null]));
+        assert_eq!(
+            drawn(&[(5, 1.0, 179.0)]),
+            json!(["Point", [179.0, 1.0], [5]])
+        );
+        let there = [
+            (0, 10.0, 179.0),
+            (1_000, 14.0, -177.0),
+            (2_000, 14.0, -176.0),
+        ];
+        let wanted = json!([
+            "MultiLineString",
+            [
+                [[179.0, 10.0], [180.0, 11.0]],
+                [[-180.0, 11.0], [-177.0, 14.0], [-176.0, 14.0]]
+            ],
+            [[0, 250], [250, 1_000, 2_000]],
+        ]);
+        assert_eq!(drawn(&there), wanted);
+        // There and back: three lines.
+        let back = [(0, 0.0, -179.5), (10, 0.0, 179.5), (20, 0.0, -179.5)];
+        let wanted = json!([
+            "MultiLineString",
+            [
+                [[-179.5, 0.0], [-180.0, 0.0]],
+                [[180.0, 0.0], [179.5, 0.0], [180.0, 0.0]],
+                [[-180.0, 0.0], [-179.5, 0.0]]
+            ],
+            [[0, 5], [5, 10, 15], [15, 20]],
+        ]);
+        assert_eq!(drawn(&back), wanted);
+        // Half the world is no crossing, nor is the meridian of Greenwich.
+        let line = drawn(&[(0, 0.0, -90.0), (1, 0.0, 90.0), (2, 0.0, -1.0)]);
+        assert_eq!(line[0], "LineString");
+        // From the line itself to its other side.
+        let wanted = json!([
+            "MultiLineString",
+            [[[180.0, 0.0], [180.0, 0.0]], [[-180.0, 0.0], [-180.0, 1.0]]],
+            [[0, 0], [0, 1]],
+        ]);
+        assert_eq!(drawn(&[(0, 0.0, 180.0), (1, 1.0, -180.0)]), wanted);
     }
 }

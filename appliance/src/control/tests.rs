@@ -4,6 +4,7 @@
 //! The whole appliance is asked in `tests/appliance/api.rs`.
 
 mod backend;
+mod path;
 mod players;
 
 use std::sync::{Arc, Mutex, mpsc};

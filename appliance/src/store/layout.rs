@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `events` | hunt's key, 4 bytes big endian; offset, 8 bytes big endian | the engine's event record |
 //! | `hunts` | hunt's name | the engine's hunt row |
-//! | `paths` | length of the user's id, 1 byte; the id; time in ms, 8 bytes big endian; order of arrival, 8 bytes big endian (`engine::path::Place`) | `engine::path::Point` without its time |
+//! | `path_tails` | length of the user's id, 1 byte; the id; arrival of the row's first point, 8 bytes big endian | the points of a message (`engine::path::Point::list`) |
+//! | `path_blocks` | length of the user's id, 1 byte; the id; time of the last point in ms, 8 bytes big endian; its arrival, 8 bytes big endian (`engine::path::Place`) | `engine::path::block`: head, and the body as a zstd frame |
 //! | `meta` | `format`, `journal`, `run` | see the constants |
 //!
 //! Events of a hunt are neighbours in offset order, so that a recovery is one seek and a short scan.
@@ -12,7 +13,7 @@
 
 use std::ops::Range;
 
-use engine::journal::store::HuntKey;
+use engine::journal::store::{HuntKey, PathPart};
 use engine::journal::{Durability, FORMAT_VERSION};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
@@ -23,12 +24,17 @@ use rocksdb::{
 pub(super) const EVENTS: &str = "events";
 /// Hunts.
 pub(super) const HUNTS: &str = "hunts";
-/// Points of players' paths.
-pub(super) const PATHS: &str = "paths";
+/// Points of players' paths as they came.
+pub(super) const PATH_TAILS: &str = "path_tails";
+/// Older ones, many in a value.
+pub(super) const PATH_BLOCKS: &str = "path_blocks";
 /// What is true of the whole directory.
 pub(super) const META: &str = "meta";
 /// RocksDB insists on it.
 pub(super) const DEFAULT: &str = "default";
+
+/// All of them.
+pub(super) const FAMILIES: [&str; 6] = [DEFAULT, EVENTS, HUNTS, PATH_TAILS, PATH_BLOCKS, META];
 
 /// In `meta`: [`FORMAT_VERSION`] in decimal, written once.
 pub(super) const META_FORMAT: &str = "format";
@@ -46,6 +52,9 @@ const EVENT_BUFFER_BYTES: usize = 16 << 20;
 
 /// Bytes of rows in memory before they are flushed. They are overwritten again and again.
 const ROW_BUFFER_BYTES: usize = 2 << 20;
+
+/// Bytes of blocks of paths in memory before they are flushed: an eighth of what the tails bring.
+const BLOCK_BUFFER_BYTES: usize = 4 << 20;
 
 /// Write-ahead log kept at most: bounds disk and the replay after a crash (about a second).
 const LOG_BYTES_MAX: u64 = 64 << 20;
@@ -106,6 +115,14 @@ pub(super) fn read_options(key: HuntKey, offsets: &Range<u64>) -> ReadOptions {
     options
 }
 
+/// The family that has a part of the paths.
+pub(super) const fn path_family(part: PathPart) -> &'static str {
+    match part {
+        PathPart::Tails => PATH_TAILS,
+        PathPart::Blocks => PATH_BLOCKS,
+    }
+}
+
 /// Reads of paths stop at `keys`' borders by themselves.
 pub(super) fn path_options(keys: &Range<&[u8]>) -> ReadOptions {
     let mut options = ReadOptions::default();
@@ -153,16 +170,32 @@ pub(super) fn families(options: super::Options) -> Vec<ColumnFamilyDescriptor> {
     if options.memtable_huge_pages {
         events.set_memtable_huge_page_size(HUGE_PAGE_BYTES);
     }
+    let mut blocks = family(&cache, BLOCK_BUFFER_BYTES);
+    // They are zstd frames: once more makes them no shorter.
+    blocks.set_compression_type(DBCompressionType::None);
     vec![
         ColumnFamilyDescriptor::new(DEFAULT, family(&cache, ROW_BUFFER_BYTES)),
         ColumnFamilyDescriptor::new(EVENTS, events),
         ColumnFamilyDescriptor::new(HUNTS, family(&cache, ROW_BUFFER_BYTES)),
-        ColumnFamilyDescriptor::new(PATHS, family(&cache, EVENT_BUFFER_BYTES)),
+        ColumnFamilyDescriptor::new(PATH_TAILS, tails(&cache)),
+        ColumnFamilyDescriptor::new(PATH_BLOCKS, blocks),
         ColumnFamilyDescriptor::new(META, family(&cache, ROW_BUFFER_BYTES)),
     ]
 }
 
-fn family(cache: &Cache, buffer_bytes: usize) -> rocksdb::Options {
+/// Tails of paths. Each is read once, from wherever a few minutes of writing have brought its rows, and
+/// then deleted: nothing is compressed that is read so soon, and indexes are in memory, not in the cache,
+/// where those of 100,000 players' tails drive each other out and a read takes a millisecond.
+fn tails(cache: &Cache) -> rocksdb::Options {
+    let mut table = table(cache);
+    table.set_cache_index_and_filter_blocks(false);
+    let mut options = family(cache, EVENT_BUFFER_BYTES);
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options
+}
+
+fn table(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_size(BLOCK_BYTES);
     table.set_block_cache(cache);
@@ -170,9 +203,12 @@ fn family(cache: &Cache, buffer_bytes: usize) -> rocksdb::Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
+    table
+}
 
+fn family(cache: &Cache, buffer_bytes: usize) -> rocksdb::Options {
     let mut options = rocksdb::Options::default();
-    options.set_block_based_table_factory(&table);
+    options.set_block_based_table_factory(&table(cache));
     options.set_write_buffer_size(buffer_bytes);
     options.set_max_write_buffer_number(3);
     options.set_compression_type(DBCompressionType::Zstd);

@@ -11,6 +11,7 @@
 
 mod layout;
 mod open;
+mod path_block;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +22,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use engine::journal::Durability;
-use engine::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreError};
+use engine::journal::store::{
+    Batch, Change, Direction, HuntKey, PathPart, Store, StoreError, StoreReader,
+};
 use engine::units::Micros;
 use rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 
-use crate::store::layout::{EVENTS, EventKey, HUNTS, META, META_JOURNAL, META_RUN, PATHS};
+use crate::store::layout::{
+    EVENTS, EventKey, HUNTS, META, META_JOURNAL, META_RUN, PATH_BLOCKS, path_family,
+};
+use crate::store::path_block::Compressor;
 
 /// Deletions up to this many events are made one by one; a range costs every later read a look.
 const SINGLE_DELETES_MAX: u64 = 64;
@@ -51,6 +57,7 @@ pub struct RocksStore {
     tail_certain: bool,
     /// What the next commit says of this process, until it is said.
     run: Option<String>,
+    compressor: Compressor,
 }
 
 impl RocksStore {
@@ -66,6 +73,7 @@ impl RocksStore {
             db: Some(db),
             tail_certain,
             run,
+            compressor: Compressor::default(),
         })
     }
 
@@ -100,6 +108,73 @@ impl Drop for RocksStore {
                 self.path.display()
             );
         }
+    }
+}
+
+impl StoreReader for RocksStore {
+    fn read(
+        &self,
+        key: HuntKey,
+        offsets: Range<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let db = self.db()?;
+        let mut events =
+            db.raw_iterator_cf_opt(family(db, EVENTS)?, layout::read_options(key, &offsets));
+        match direction {
+            Direction::Forward => events.seek(EventKey::new(key, offsets.start)),
+            Direction::Backward => events.seek_for_prev(EventKey::new(key, offsets.end - 1)),
+        }
+        while let Some((name, value)) = events.item() {
+            let Some(offset) = EventKey::offset(name) else {
+                return Err(StoreError("an event's key is damaged".to_owned()));
+            };
+            if !visit(offset, value) {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => events.next(),
+                Direction::Backward => events.prev(),
+            }
+        }
+        events.status().map_err(|error| failed("read", &error))
+    }
+
+    fn read_paths(
+        &self,
+        part: PathPart,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let db = self.db()?;
+        let paths = family(db, path_family(part))?;
+        let mut points = db.raw_iterator_cf_opt(paths, layout::path_options(&keys));
+        match direction {
+            Direction::Forward => points.seek_to_first(),
+            Direction::Backward => points.seek_to_last(),
+        }
+        while let Some((key, value)) = points.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => points.next(),
+                Direction::Backward => points.prev(),
+            }
+        }
+        points.status().map_err(|error| failed("read", &error))
+    }
+
+    fn unpack(&self, packed: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+        path_block::unpack(packed, out)
     }
 }
 
@@ -149,63 +224,8 @@ impl Store for RocksStore {
         ))
     }
 
-    fn read(
-        &mut self,
-        key: HuntKey,
-        offsets: Range<u64>,
-        direction: Direction,
-        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let db = self.db()?;
-        let mut events =
-            db.raw_iterator_cf_opt(family(db, EVENTS)?, layout::read_options(key, &offsets));
-        match direction {
-            Direction::Forward => events.seek(EventKey::new(key, offsets.start)),
-            Direction::Backward => events.seek_for_prev(EventKey::new(key, offsets.end - 1)),
-        }
-        while let Some((name, value)) = events.item() {
-            let Some(offset) = EventKey::offset(name) else {
-                return Err(StoreError("an event's key is damaged".to_owned()));
-            };
-            if !visit(offset, value) {
-                return Ok(());
-            }
-            match direction {
-                Direction::Forward => events.next(),
-                Direction::Backward => events.prev(),
-            }
-        }
-        events.status().map_err(|error| failed("read", &error))
-    }
-
-    fn read_paths(
-        &mut self,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let db = self.db()?;
-        let mut points = db.raw_iterator_cf_opt(family(db, PATHS)?, layout::path_options(&keys));
-        match direction {
-            Direction::Forward => points.seek_to_first(),
-            Direction::Backward => points.seek_to_last(),
-        }
-        while let Some((key, value)) = points.item() {
-            if !visit(key, value) {
-                return Ok(());
-            }
-            match direction {
-                Direction::Forward => points.next(),
-                Direction::Backward => points.prev(),
-            }
-        }
-        points.status().map_err(|error| failed("read", &error))
+    fn pack(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.compressor.pack(body, out)
     }
 
     /// RocksDB stays read-only after its log failed; opening it again is the way out.
@@ -228,7 +248,7 @@ impl Store for RocksStore {
 /// Puts the journal's changes into RocksDB's batch.
 fn fill(writes: &mut WriteBatch, batch: &Batch, db: &DB) -> Result<(), StoreError> {
     let (events, hunts, meta) = (family(db, EVENTS)?, family(db, HUNTS)?, family(db, META)?);
-    let paths = family(db, PATHS)?;
+    let blocks = family(db, PATH_BLOCKS)?;
     for change in batch.changes() {
         match change {
             Change::Event { key, offset, value } => {
@@ -248,8 +268,13 @@ fn fill(writes: &mut WriteBatch, batch: &Batch, db: &DB) -> Result<(), StoreErro
             }
             Change::Hunt { name, row } => writes.put_cf(hunts, name, row),
             Change::Journal(value) => writes.put_cf(meta, META_JOURNAL, value),
-            Change::Point { key, value } => writes.put_cf(paths, key, value),
-            Change::TrimPath { from, end } => writes.delete_range_cf(paths, from, end),
+            Change::Path { part, key, value } => {
+                writes.put_cf(family(db, path_family(part))?, key, value);
+            }
+            Change::DropPath { part, key } => {
+                writes.delete_cf(family(db, path_family(part))?, key);
+            }
+            Change::TrimPath { from, end } => writes.delete_range_cf(blocks, from, end),
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use engine::journal::Durability;
 use rocksdb::{DB, IteratorMode, WriteBatch};
 
-use crate::store::layout::{self, DEFAULT, EVENTS, HUNTS, META, META_FORMAT, META_RUN, PATHS};
+use crate::store::layout::{self, DEFAULT, FAMILIES, META, META_FORMAT, META_RUN};
 use crate::store::{Options, write_options};
 
 /// The run line of a process that closed the journal.
@@ -156,19 +156,26 @@ fn is_first_file(name: &str) -> bool {
 fn look_at_families(path: &Path) -> Result<(), OpenError> {
     let names =
         DB::list_cf(&rocksdb::Options::default(), path).map_err(|source| refusal(path, source))?;
-    match names
-        .into_iter()
-        .find(|name| ![DEFAULT, EVENTS, HUNTS, PATHS, META].contains(&name.as_str()))
-    {
-        Some(name) => {
-            let what = format!("a database with a column family \"{name}\"");
-            Err(OpenError::Foreign {
+    let Some(name) = names.iter().find(|name| !FAMILIES.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    // Ours, but laid out by another version: what it says of itself is more use than a name.
+    if names.iter().any(|name| name == META) {
+        let db = DB::open_cf_for_read_only(&Default::default(), path, [DEFAULT, META], false)
+            .map_err(|source| refusal(path, source))?;
+        if let Some(found) = get_meta(&db, path, META_FORMAT)? {
+            return Err(OpenError::Format {
                 path: path.to_owned(),
-                what,
-            })
+                found,
+                known: layout::format(),
+            });
         }
-        None => Ok(()),
     }
+    let what = format!("a database with a column family \"{name}\"");
+    Err(OpenError::Foreign {
+        path: path.to_owned(),
+        what,
+    })
 }
 
 /// Compares the format; writes it if nothing was ever written.
@@ -185,7 +192,7 @@ fn check_format(db: &DB, path: &Path) -> Result<(), OpenError> {
         }
         None => {}
     }
-    for name in [DEFAULT, EVENTS, HUNTS, PATHS, META] {
+    for name in FAMILIES {
         let Some(family) = db.cf_handle(name) else {
             continue;
         };

@@ -1,5 +1,7 @@
 //! The store on a real disk: reopened, trimmed, killed, refused.
 
+mod paths;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -213,7 +215,7 @@ fn another_format_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("has format 999, this program knows format 2"),
+            .contains("has format 999, this program knows format 3"),
         "{error}"
     );
 }

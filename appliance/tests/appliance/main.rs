@@ -30,6 +30,7 @@ mod first_light;
 mod hostile;
 mod kill9;
 mod lossy;
+mod positions;
 mod presence;
 mod sdk;
 mod storm;

@@ -87,6 +87,29 @@ impl Player {
         self.wait_for(|message| message["id"] == id)
     }
 
+    /// Sends one command and waits for its reply; none when the appliance is gone.
+    pub fn try_command(&mut self, name: &str, body: Value) -> Option<Value> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let text = json!({"id": id, name: body}).to_string();
+        self.socket.send(Message::text(text)).ok()?;
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => {
+                    let replies = text
+                        .lines()
+                        .filter_map(|line| serde_json::from_str(line).ok());
+                    let found = replies.into_iter().find(|reply: &Value| reply["id"] == id);
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Subscribes; gives the result.
     pub fn subscribe(&mut self, request: Value) -> Value {
         let reply = self.command("subscribe", request);

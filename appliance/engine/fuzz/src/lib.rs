@@ -5,6 +5,7 @@ pub mod command;
 pub mod frame;
 pub mod inflate;
 pub mod input;
+pub mod path_block;
 pub mod segments;
 pub mod session;
 pub mod upgrade;

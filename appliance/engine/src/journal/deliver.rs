@@ -375,7 +375,9 @@ impl Delivery {
                 road.counters.inc(Metric::JournalReads);
                 // Was a `str` when it came.
                 let user = std::str::from_utf8(&draft.infos[user.clone()]).unwrap_or_default();
-                let next = path::read(road.store, user, wanted, &mut self.present)?;
+                let found = path::read(road.store, user, wanted, &mut self.present)?;
+                let next = found.next;
+                road.counters.add(Metric::PathBlocksDamaged, found.damaged);
                 let points = &self.present;
                 let answer = PathPage {
                     token,

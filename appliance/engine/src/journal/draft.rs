@@ -11,10 +11,11 @@ use crate::journal::hunts::{Hunts, Purpose};
 use crate::journal::keys::{KEEP, KEY_BYTES_MAX, Keys};
 use crate::journal::pages::Query;
 use crate::journal::path::Wanted;
+use crate::journal::path::tails::Tails;
 use crate::journal::record::{EventRecord, emit};
 use crate::journal::retain::Retention;
-use crate::journal::store::Batch;
-use crate::path::{Place, Point, USER_BYTES_MAX};
+use crate::journal::store::{Batch, PathPart};
+use crate::path::{self, Place, Point, USER_BYTES_MAX};
 use crate::ring::broadcast::{HuntNumber, Refusal};
 use crate::ring::submit::{
     EVENT_BYTES_MAX, Enter, HUNT_NAME_BYTES_MAX, History, Part, Path, Positions, Presence, Publish,
@@ -104,8 +105,7 @@ pub(super) struct Order<'a> {
     pub(super) hunts: &'a mut Hunts,
     pub(super) keys: &'a mut Keys,
     pub(super) retention: &'a Retention,
-    /// Of the last point taken, see [`Place::arrival`].
-    pub(super) arrival: &'a mut u64,
+    pub(super) tails: &'a mut Tails,
     pub(super) deflater: &'a mut Deflater,
     /// Whether the store takes writes.
     pub(super) healthy: bool,
@@ -290,18 +290,14 @@ impl Draft {
         if !order.healthy {
             return refused(Refusal::Unavailable, points);
         }
-        for point in Point::list(list) {
-            // Above all that earlier processes gave out, unless the clock was set back.
-            *order.arrival = (*order.arrival + 1).max(order.wall_ms.saturating_mul(1_000));
-            let place = Place {
-                time_ms: time(&point),
-                arrival: *order.arrival,
-            };
-            self.batch.point(
-                |key| place.append_key(user, key),
-                |value| point.append_value(value),
-            );
-        }
+        let arrival = order.tails.take(user, points, list.len());
+        let key = |key: &mut Vec<u8>| path::append_row_key(user, arrival, key);
+        self.batch.path(PathPart::Tails, key, |row| {
+            for point in Point::list(list) {
+                let time_ms = time(&point);
+                Point { time_ms, ..point }.append(row);
+            }
+        });
         self.positions += list.len();
         What::Positions {
             points,

@@ -8,7 +8,11 @@ use std::ops::Bound::{Excluded, Included};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::journal::store::{Batch, Change, Direction, HuntKey, Store, StoreError};
+use crate::journal::store::{
+    Batch, Change, Direction, HuntKey, PathPart, Store, StoreError, StoreReader,
+};
+use crate::path::Point;
+use crate::path::block::Head;
 use crate::units::Micros;
 
 /// What is kept.
@@ -17,7 +21,17 @@ struct Content {
     events: BTreeMap<(HuntKey, u64), Vec<u8>>,
     hunts: BTreeMap<String, Vec<u8>>,
     journal: Option<Vec<u8>>,
-    points: BTreeMap<Vec<u8>, Vec<u8>>,
+    tails: BTreeMap<Vec<u8>, Vec<u8>>,
+    blocks: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Content {
+    fn paths(&mut self, part: PathPart) -> &mut BTreeMap<Vec<u8>, Vec<u8>> {
+        match part {
+            PathPart::Tails => &mut self.tails,
+            PathPart::Blocks => &mut self.blocks,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,13 +91,90 @@ impl MemoryStore {
         self.state().now.events.len()
     }
 
-    /// Points of paths kept.
+    /// Points in tails of paths.
     pub fn points(&self) -> usize {
-        self.state().now.points.len()
+        let state = self.state();
+        let rows = state.now.tails.values();
+        rows.map(|row| Point::list(row).count()).sum()
+    }
+
+    /// Points in blocks of paths, one number a block.
+    pub fn blocks(&self) -> Vec<usize> {
+        let state = self.state();
+        let head = |value: &Vec<u8>| Head::take(value).map_or(0, |(head, _)| head.count);
+        state.now.blocks.values().map(head).collect()
+    }
+
+    /// Spoils every block of a path.
+    pub fn damage_blocks(&self) {
+        let mut state = self.state();
+        let last = |value: &mut Vec<u8>| value.truncate(value.len() / 2);
+        state.now.blocks.values_mut().for_each(last);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StoreReader for MemoryStore {
+    fn read(
+        &self,
+        key: HuntKey,
+        offsets: Range<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let state = self.state();
+        if state.fault == Fault::Read {
+            return Err(StoreError("the memory store fails as told".to_owned()));
+        }
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let range = state
+            .now
+            .events
+            .range((key, offsets.start)..(key, offsets.end));
+        let mut visit = |((_, offset), value): (&(HuntKey, u64), &Vec<u8>)| visit(*offset, value);
+        let _ = match direction {
+            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
+            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
+        };
+        Ok(())
+    }
+
+    fn read_paths(
+        &self,
+        part: PathPart,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let state = self.state();
+        if state.fault == Fault::Read {
+            return Err(StoreError("the memory store fails as told".to_owned()));
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let all = match part {
+            PathPart::Tails => &state.now.tails,
+            PathPart::Blocks => &state.now.blocks,
+        };
+        let range = all.range::<[u8], _>((Included(keys.start), Excluded(keys.end)));
+        let mut visit = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
+        let _ = match direction {
+            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
+            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
+        };
+        Ok(())
+    }
+
+    /// Nothing is compressed.
+    fn unpack(&self, packed: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+        out.extend_from_slice(packed);
+        Ok(())
     }
 }
 
@@ -126,54 +217,8 @@ impl Store for MemoryStore {
         Ok(Micros(0))
     }
 
-    fn read(
-        &mut self,
-        key: HuntKey,
-        offsets: Range<u64>,
-        direction: Direction,
-        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        let state = self.state();
-        if state.fault == Fault::Read {
-            return Err(StoreError("the memory store fails as told".to_owned()));
-        }
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let range = state
-            .now
-            .events
-            .range((key, offsets.start)..(key, offsets.end));
-        let mut visit = |((_, offset), value): (&(HuntKey, u64), &Vec<u8>)| visit(*offset, value);
-        let _ = match direction {
-            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
-            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
-        };
-        Ok(())
-    }
-
-    fn read_paths(
-        &mut self,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
-        let state = self.state();
-        if state.fault == Fault::Read {
-            return Err(StoreError("the memory store fails as told".to_owned()));
-        }
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let range = state
-            .now
-            .points
-            .range::<[u8], _>((Included(keys.start), Excluded(keys.end)));
-        let mut visit = |(key, value): (&Vec<u8>, &Vec<u8>)| visit(key, value);
-        let _ = match direction {
-            Direction::Forward => range.map(&mut visit).find(|go_on| !go_on),
-            Direction::Backward => range.rev().map(&mut visit).find(|go_on| !go_on),
-        };
+    fn pack(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+        out.extend_from_slice(body);
         Ok(())
     }
 
@@ -199,12 +244,13 @@ fn apply(content: &mut Content, change: Change<'_>) {
             content.hunts.insert(name.to_owned(), row.to_vec());
         }
         Change::Journal(value) => content.journal = Some(value.to_vec()),
-        Change::Point { key, value } => {
-            content.points.insert(key.to_vec(), value.to_vec());
+        Change::Path { part, key, value } => {
+            content.paths(part).insert(key.to_vec(), value.to_vec());
         }
+        Change::DropPath { part, key } => _ = content.paths(part).remove(key),
         Change::TrimPath { from, end } => {
             content
-                .points
+                .blocks
                 .retain(|key, _| **key < *from || **key >= *end);
         }
     }

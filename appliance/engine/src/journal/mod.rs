@@ -42,12 +42,14 @@ use crate::journal::deliver::{Delivery, Road};
 use crate::journal::draft::{Draft, Order, What};
 use crate::journal::hunts::Hunts;
 use crate::journal::keys::{KEYS_MAX, Keys};
-use crate::journal::path::PathTrimmer;
+use crate::journal::path::pack::Packer;
+use crate::journal::path::tails::Tails;
+use crate::journal::path::trim::PathTrimmer;
 use crate::journal::presence::Presence;
 use crate::journal::record::emit;
 use crate::journal::retain::Trimmer;
 use crate::journal::sinks::Sinks;
-use crate::journal::store::{Batch, Change, Store, StoreError};
+use crate::journal::store::{Batch, Change, PathPart, Store, StoreError};
 use crate::metrics::catalog::Metric;
 use crate::metrics::counters::Counters;
 use crate::ring::broadcast::{HuntNumber, Refusal};
@@ -124,8 +126,8 @@ pub struct JournalCore<S: Store> {
     presence: Presence,
     trimmer: Trimmer,
     path_trimmer: PathTrimmer,
-    /// Of the last point of a path.
-    arrival: u64,
+    tails: Tails,
+    packer: Packer,
     health: Health,
     /// The source that is asked first.
     first_source: usize,
@@ -141,8 +143,8 @@ struct Health {
     heal_at: Micros,
     /// Hunts of the failed batch, with the offsets taken back.
     leftovers: Vec<(HuntNumber, std::ops::Range<u64>)>,
-    /// Keys of its points.
-    points: Vec<Vec<u8>>,
+    /// Keys of the rows of its points.
+    rows: Vec<Vec<u8>>,
 }
 
 impl<S: Store> JournalCore<S> {
@@ -162,7 +164,7 @@ impl<S: Store> JournalCore<S> {
             sinks.len(),
             "every asker needs a ring for its answers"
         );
-        let hunts = reload::load(&mut store, &config, seed)?;
+        let (hunts, run) = reload::load(&mut store, &config, seed)?;
         counters.set(Metric::JournalHealthy, 1);
         counters.set(Metric::JournalHunts, hunts.count() as u64);
         Ok(JournalCore {
@@ -180,7 +182,8 @@ impl<S: Store> JournalCore<S> {
             presence: Presence::new(seed),
             trimmer: Trimmer::default(),
             path_trimmer: PathTrimmer::default(),
-            arrival: 0,
+            tails: Tails::new(run),
+            packer: Packer::default(),
             health: Health::default(),
             first_source: 0,
             gauges_at: Micros(0),
@@ -233,7 +236,7 @@ impl<S: Store> JournalCore<S> {
             draft,
             config,
             deflater,
-            arrival,
+            tails,
             ..
         } = self;
         let order = &mut Order {
@@ -241,7 +244,7 @@ impl<S: Store> JournalCore<S> {
             keys,
             retention: &config.retention,
             deflater,
-            arrival,
+            tails,
             healthy,
             now,
             wall_ms,
@@ -307,12 +310,12 @@ impl<S: Store> JournalCore<S> {
                 .leftovers
                 .push((number, self.hunts.get(number).top + 1..top + 1));
         }
-        let point = |change| match change {
-            Change::Point { key, .. } => Some(key.to_vec()),
+        let row = |change| match change {
+            Change::Path { key, .. } => Some(key.to_vec()),
             _ => None,
         };
-        let points = self.draft.batch.changes().filter_map(point);
-        self.health.points.extend(points);
+        let rows = self.draft.batch.changes().filter_map(row);
+        self.health.rows.extend(rows);
         // The oldest one of a hunt is what the batch found.
         for &(number, first, first_wall_ms) in self.draft.removed.iter().rev() {
             let hunt = self.hunts.get_mut(number);
@@ -360,11 +363,14 @@ impl<S: Store> JournalCore<S> {
         let removed = self.trimmer.step(store, hunts, now, wall_ms);
         let rule = self.config.retention.paths;
         let cut = self.path_trimmer.step(store, rule, now, wall_ms);
-        match removed.and_then(|removed| Ok((removed, cut?))) {
-            Ok((removed, cut)) => {
+        let packed = self
+            .packer
+            .step(store, &mut self.tails, &self.counters, now);
+        match removed.and_then(|removed| Ok((removed, cut?, packed?))) {
+            Ok((removed, cut, packed)) => {
                 self.counters.add(Metric::JournalTrimmed, removed);
                 self.counters.add(Metric::PathsTrimmed, cut);
-                usize::try_from(removed + cut).unwrap_or(usize::MAX)
+                usize::try_from(removed + cut + packed).unwrap_or(usize::MAX)
             }
             Err(_) => {
                 // Nothing is lost: the next batch finds out whether the store still takes writes.
@@ -394,6 +400,10 @@ impl<S: Store> JournalCore<S> {
         self.counters
             .set(Metric::JournalHunts, self.hunts.count() as u64);
         self.counters
+            .set(Metric::PathPlayers, self.tails.count() as u64);
+        self.counters
+            .set(Metric::PathTailsWaiting, self.tails.waiting() as u64);
+        self.counters
             .set(Metric::PresenceEntries, self.presence.count());
         self.counters
             .set(Metric::RingBroadcastFill, self.sinks.fill_percent());
@@ -417,8 +427,8 @@ impl<S: Store> JournalCore<S> {
                 batch.hunt(&hunt.name, |out| emit(&row, out));
             }
         }
-        for key in &self.health.points {
-            batch.trim_path(key, &[key, [0].as_slice()].concat());
+        for key in &self.health.rows {
+            batch.drop_path(PathPart::Tails, key);
         }
         self.store.commit(&batch, true)?;
         self.health = Health::default();

@@ -1,33 +1,28 @@
-//! Players' paths in the journal: how long points are kept, how a page is read, how old ones go.
+//! Players' paths in the journal: how long points are kept, and how a page is read.
 //!
-//! Points are written with the events of their turn, in the same batch and sync (`super::draft`). A
-//! reader never sees one older than [`PathRule::ttl_ms`]. Removal gives the disk back, late and in small
-//! steps: a walk over all paths from the last key to the first, so that it meets each user's newest
-//! point first and knows where the path has to end. It looks at [`POINTS_PER_STEP`] points every
-//! [`STEP_PERIOD`]; until it has come by, a user may have more than [`PathRule::points_max`].
+//! Points are written with the events of their turn, in the same batch and sync (`super::draft`), as a row
+//! of their user's tail. [`tails`] knows how long tails are, [`pack`] makes blocks of long ones, [`trim`]
+//! lets old ones go. A reader never sees a point older than [`PathRule::ttl_ms`].
+//!
+//! A block covers at most [`SPAN_MS_MAX`], and blocks are sorted by their last point: points that came
+//! late make blocks that overlap, and a page has to look at no more than that much of what follows it.
 
-use crate::journal::store::{Batch, Direction, Store, StoreError};
-use crate::path::{PAGE_POINTS_MAX, Place, Point};
-use crate::units::Micros;
+pub(super) mod pack;
+pub(super) mod tails;
+pub(super) mod trim;
 
-/// Time between two steps of the walk. With [`POINTS_PER_STEP`] it costs the journal's core about one
-/// percent, and sees ten thousand points a second.
-const STEP_PERIOD: Micros = Micros::from_millis(100);
+use std::ops::Range;
 
-/// Time between the end of a walk and the next one: an idle store is left alone.
-const WALK_PERIOD: Micros = Micros::from_secs(10);
+use crate::journal::store::{Direction, PathPart, StoreError, StoreReader};
+use crate::path::block::{self, Head};
+use crate::path::{self, PAGE_POINTS_MAX, Place, Point};
 
-/// Points looked at a step: some 300 microseconds that an event may have to wait.
-const POINTS_PER_STEP: usize = 1_024;
-
-/// Paths cut a step.
-const CUTS_PER_STEP: usize = 16;
+/// Time that a block covers at most. Less cuts the blocks of who sends a point in minutes, more is more
+/// keys to look at for each page: at a point a second some 170.
+pub(super) const SPAN_MS_MAX: u64 = 6 * 3_600 * 1_000;
 
 /// How far a point may lie in the future: phones' clocks are not exact.
 const AHEAD_MS_MAX: u64 = 5 * 60 * 1_000;
-
-/// Above every key: no user id has this byte in it (it is UTF-8).
-const END: &[u8] = &[0xff, 0xff];
 
 /// What is kept of a user's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,126 +63,163 @@ pub(super) struct Wanted {
     pub(super) limit: usize,
 }
 
-/// Replaces `page` by the wanted points of `user`'s path; answers where to go on.
-pub(super) fn read<S: Store>(
-    store: &mut S,
+impl Wanted {
+    fn has(&self, place: Place) -> bool {
+        (self.from..self.end).contains(&place)
+    }
+}
+
+/// What a read found, besides the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where to go on.
+    pub(super) next: Option<Place>,
+    /// Blocks that could not be read; their points are missing.
+    pub(super) damaged: u64,
+}
+
+/// Points that may be on the page, and the bytes of what else they say.
+#[derive(Debug, Default)]
+struct Heap {
+    points: Vec<(Place, i32, i32, Range<usize>)>,
+    extras: Vec<u8>,
+}
+
+impl Heap {
+    fn add(&mut self, place: Place, point: &Point<'_>) {
+        let start = self.extras.len();
+        self.extras.extend_from_slice(point.extra);
+        let extra = start..self.extras.len();
+        self.points.push((place, point.lat_e7, point.lon_e7, extra));
+    }
+}
+
+/// A block that may have points of the page.
+struct Candidate {
+    last: Place,
+    head: Head,
+    body: Vec<u8>,
+}
+
+/// Replaces `page` by the wanted points of `user`'s path in the order of their places.
+pub(super) fn read<S: StoreReader>(
+    store: &S,
     user: &str,
     wanted: Wanted,
     page: &mut Vec<u8>,
-) -> Result<Option<Place>, StoreError> {
+) -> Result<Found, StoreError> {
     page.clear();
-    let (mut from, mut end) = (Vec::new(), Vec::new());
-    wanted.from.append_key(user, &mut from);
-    wanted.end.append_key(user, &mut end);
     let limit = wanted.limit.min(PAGE_POINTS_MAX);
-    let (mut count, mut next) = (0, None);
-    let keys = from.as_slice()..end.as_slice();
-    store.read_paths(keys, Direction::Forward, &mut |key, value| {
-        let Some((_, place)) = Place::from_key(key) else {
-            return true;
-        };
-        if count == limit {
-            next = Some(place);
-            return false;
+    let mut heap = Heap::default();
+    // The tail first: a tail that becomes a block meanwhile is found twice, and not missed.
+    for_each_of_tail(store, user, &mut |_, place, point| {
+        if wanted.has(place) {
+            heap.add(place, &point);
         }
-        // One that does not parse is of no use to anybody.
-        if let Some(point) = Point::from_value(place.time_ms, value) {
-            point.append(page);
-        }
-        count += 1;
-        true
     })?;
-    Ok(next)
-}
-
-/// Where the walk is.
-#[derive(Debug, Default)]
-pub(super) struct PathTrimmer {
-    due: Micros,
-    /// The key below which it goes on; empty when it begins.
-    below: Vec<u8>,
-    /// The part of the key that stands for the user it is in.
-    user: Vec<u8>,
-    /// Points of that user seen.
-    seen: u64,
-    /// First key that goes, and first key that stays.
-    cuts: Vec<(Vec<u8>, Vec<u8>)>,
-    batch: Batch,
-}
-
-impl PathTrimmer {
-    /// Goes on a little if it is time; answers how many paths it cut.
-    pub(super) fn step<S: Store>(
-        &mut self,
-        store: &mut S,
-        rule: PathRule,
-        now: Micros,
-        wall_ms: u64,
-    ) -> Result<u64, StoreError> {
-        if now < self.due {
-            return Ok(0);
-        }
-        self.due = now + STEP_PERIOD;
-        self.cuts.clear();
-        let mut left = POINTS_PER_STEP;
-        while left > 0 && self.cuts.len() < CUTS_PER_STEP {
-            if !self.look(store, rule, wall_ms, &mut left)? {
-                break;
-            }
-        }
-        if !self.cuts.is_empty() {
-            self.batch.clear();
-            for (from, end) in &self.cuts {
-                self.batch.trim_path(from, end);
-            }
-            store.commit(&self.batch, false)?;
-        }
-        if self.below.is_empty() {
-            self.due = now + WALK_PERIOD;
-        }
-        Ok(self.cuts.len() as u64)
+    let (blocks, mut damaged) = candidates(store, user, wanted, limit)?;
+    let mut body = Vec::new();
+    for block in blocks {
+        body.clear();
+        let whole = store.unpack(&block.body, &mut body).is_ok_and(|()| {
+            let shown = block::decode(block.head, block.last, &body, &mut |placed| {
+                if wanted.has(placed.place) {
+                    heap.add(placed.place, &placed.point);
+                }
+                true
+            });
+            shown.is_ok()
+        });
+        damaged += u64::from(!whole);
     }
+    let Heap { mut points, extras } = heap;
+    points.sort_unstable_by_key(|point| point.0);
+    points.dedup_by_key(|point| point.0);
+    for &(place, lat_e7, lon_e7, ref extra) in points.iter().take(limit) {
+        let point = Point {
+            time_ms: place.time_ms,
+            lat_e7,
+            lon_e7,
+            extra: extras.get(extra.clone()).unwrap_or_default(),
+        };
+        point.append(page);
+    }
+    let next = points.get(limit).map(|point| point.0);
+    Ok(Found { next, damaged })
+}
 
-    /// Walks until a path has to be cut; answers whether there is more to walk.
-    fn look<S: Store>(
-        &mut self,
-        store: &mut S,
-        rule: PathRule,
-        wall_ms: u64,
-        left: &mut usize,
-    ) -> Result<bool, StoreError> {
-        let mut below = std::mem::take(&mut self.below);
-        if below.is_empty() {
-            below.extend_from_slice(END);
-            self.user.clear();
-            self.seen = 0;
-        }
-        let first_ms = rule.first_ms(wall_ms);
-        let keys = [].as_slice()..below.as_slice();
-        store.read_paths(keys, Direction::Backward, &mut |key, _| {
-            if *left == 0 {
-                return false;
+/// Shows the key of each point's row, its place, and the point, in the order of arrival.
+fn for_each_of_tail<S: StoreReader>(
+    store: &S,
+    user: &str,
+    visit: &mut dyn FnMut(&[u8], Place, Point<'_>),
+) -> Result<(), StoreError> {
+    let (mut from, mut end) = (Vec::new(), Vec::new());
+    path::append_row_key(user, 0, &mut from);
+    path::append_row_key(user, u64::MAX, &mut end);
+    let keys = from.as_slice()..end.as_slice();
+    store.read_paths(
+        PathPart::Tails,
+        keys,
+        Direction::Forward,
+        &mut |key, row| {
+            if let Some((_, first)) = path::from_row_key(key) {
+                for (arrival, point) in (first..).zip(Point::list(row)) {
+                    let time_ms = point.time_ms;
+                    visit(key, Place { time_ms, arrival }, point);
+                }
             }
-            *left -= 1;
-            self.below.clear();
-            self.below.extend_from_slice(key);
-            let Some((user, place)) = Place::from_key(key) else {
+            true
+        },
+    )
+}
+
+/// The blocks that have the first `limit` wanted points and the one behind them, and how many are
+/// damaged. Goes by heads alone: as soon as blocks that lie in the wanted range as a whole have enough
+/// points, nothing behind the last of those is needed.
+fn candidates<S: StoreReader>(
+    store: &S,
+    user: &str,
+    wanted: Wanted,
+    limit: usize,
+) -> Result<(Vec<Candidate>, u64), StoreError> {
+    let (mut from, mut end) = (Vec::new(), Vec::new());
+    Place::at(wanted.from.time_ms).append_key(user, &mut from);
+    let end_ms = wanted.end.time_ms.saturating_add(SPAN_MS_MAX);
+    Place {
+        time_ms: end_ms,
+        arrival: u64::MAX,
+    }
+    .append_key(user, &mut end);
+    let (mut blocks, mut damaged) = (Vec::new(), 0);
+    let (mut whole, mut needed_ms) = (0, wanted.end.time_ms);
+    let keys = from.as_slice()..end.as_slice();
+    store.read_paths(
+        PathPart::Blocks,
+        keys,
+        Direction::Forward,
+        &mut |key, value| {
+            let parsed = Place::from_key(key).map(|(_, last)| (last, Head::take(value)));
+            let Some((last, Ok((head, body)))) = parsed else {
+                damaged += 1;
                 return true;
             };
-            if *user != *self.user {
-                self.user = user.to_vec();
-                self.seen = 0;
+            if last.time_ms.saturating_sub(SPAN_MS_MAX) > needed_ms {
+                return false;
             }
-            self.seen += 1;
-            if self.seen <= rule.points_max && place.time_ms >= first_ms {
-                return true;
+            let first_ms = last.time_ms.saturating_sub(head.span_ms);
+            if first_ms <= needed_ms {
+                let body = body.to_vec();
+                blocks.push(Candidate { last, head, body });
             }
-            // From the user's first key on; none is shorter than the part that stands for it.
-            let end = [key, &[0]].concat();
-            self.cuts.push((self.user.clone(), end));
-            self.below.clone_from(&self.user);
-            false
-        })?;
-        Ok(!self.below.is_empty())
-    }
+            if first_ms > wanted.from.time_ms && whole <= limit {
+                whole += head.count;
+                if whole > limit {
+                    needed_ms = needed_ms.min(last.time_ms);
+                }
+            }
+            true
+        },
+    )?;
+    Ok((blocks, damaged))
 }

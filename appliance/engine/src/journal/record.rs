@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::journal::store::HuntKey;
 
 /// Version of these records and of the store's keys.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// An event as kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub(super) struct HuntRow<'a> {
 pub(super) struct JournalRecord {
     /// What epochs are made from; a new one makes all epochs new.
     pub(super) era: u64,
+    /// How often it was opened.
+    pub(super) runs: u64,
 }
 
 /// Appends `record`.

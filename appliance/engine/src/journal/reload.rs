@@ -16,14 +16,21 @@ use crate::units::Micros;
 
 /// Reads the hunts back. Gives the journal an era if it is new, and another one, with new epochs for
 /// all hunts, if acknowledged events may be gone: their offsets will be given out again, and no
-/// player may take the new events for the old.
-pub(super) fn load<S: Store>(store: &mut S, config: &Config, seed: u64) -> Result<Hunts, Error> {
+/// player may take the new events for the old. Answers too how many runs this journal has had.
+pub(super) fn load<S: Store>(
+    store: &mut S,
+    config: &Config,
+    seed: u64,
+) -> Result<(Hunts, u64), Error> {
     let certain = store.is_tail_certain();
     let known = match store.journal()? {
-        Some(bytes) => Some(parse::<JournalRecord>(&bytes).ok_or(Error::Record)?.era),
+        Some(bytes) => Some(parse::<JournalRecord>(&bytes).ok_or(Error::Record)?),
         None => None,
     };
-    let era = known.filter(|_| certain).unwrap_or(mix(seed));
+    let era = known.map(|record| record.era).filter(|_| certain);
+    let era = era.unwrap_or(mix(seed));
+    let run = known.map_or(0, |record| record.runs);
+    let runs = run + 1;
     let mut hunts = Hunts::new(era, config.hunts_max);
     let mut damaged = None;
     store.hunts(&mut |name, row| match parse::<HuntRow<'_>>(row) {
@@ -34,7 +41,7 @@ pub(super) fn load<S: Store>(store: &mut S, config: &Config, seed: u64) -> Resul
         return Err(Error::Row(name));
     }
     let mut batch = Batch::default();
-    batch.journal(|out| emit(&JournalRecord { era }, out));
+    batch.journal(|out| emit(&JournalRecord { era, runs }, out));
     for number in 0..hunts.count() {
         let hunt = hunts.get(HuntNumber::try_from(number).unwrap_or(HuntNumber::MAX));
         if let Some(row) = hunt.row().filter(|_| !certain) {
@@ -42,7 +49,7 @@ pub(super) fn load<S: Store>(store: &mut S, config: &Config, seed: u64) -> Resul
         }
     }
     store.commit(&batch, true)?;
-    Ok(hunts)
+    Ok((hunts, run))
 }
 
 /// Reads the idempotency keys of the last minutes back from the events themselves.

@@ -1,10 +1,11 @@
 //! What the journal asks of its disk, and the batch it writes.
 //!
 //! Below stands RocksDB (`appliance/src/store`) or [`super::memory_store`]; above stands
-//! [`super::JournalCore`], the only caller, on one thread. The journal decides what the bytes mean
+//! [`super::JournalCore`], which writes, and the readers beside it, which only have a [`StoreReader`].
+//! The journal decides what the bytes mean
 //! (`super::record`, [`crate::path`]); a store only keeps them: events under (key, offset), one row for
-//! each hunt under its name, points of paths under keys of the journal's making, and one record of the
-//! journal itself.
+//! each hunt under its name, tails and blocks of paths under keys of the journal's making, and one record
+//! of the journal itself.
 //!
 //! Invariants: a batch is kept whole or not at all, also over a crash; batches are kept in the order
 //! of their commits, so that a crash loses a suffix or nothing.
@@ -30,8 +31,48 @@ pub enum Direction {
     Backward,
 }
 
-/// Keeps the journal.
-pub trait Store {
+/// Longest body of a path's block: as many points as there may be ([`crate::path::block::POINTS_MAX`]),
+/// each as long as it may be, and columns of numbers that nobody expected.
+pub const UNPACKED_BYTES_MAX: usize = 2 << 20;
+
+/// The two parts of players' paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathPart {
+    /// Points as they came.
+    Tails,
+    /// Compressed ones.
+    Blocks,
+}
+
+/// Reads what is committed, also from another thread than the store's. One read sees the store as it was
+/// when the read began.
+pub trait StoreReader {
+    /// Shows the events of `key` with offsets in `offsets`, in `direction`, until `visit` answers
+    /// false. Offsets that are not there are skipped.
+    fn read(
+        &self,
+        key: HuntKey,
+        offsets: Range<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// Shows the entries of `part` with keys in `keys`, in `direction`, until `visit` answers false.
+    fn read_paths(
+        &self,
+        part: PathPart,
+        keys: Range<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError>;
+
+    /// Appends what [`Store::pack`] made `packed` of, at most [`UNPACKED_BYTES_MAX`]; an error if it is
+    /// damaged.
+    fn unpack(&self, packed: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError>;
+}
+
+/// Keeps the journal. Its own reads are those of the journal's thread.
+pub trait Store: StoreReader {
     /// The journal's own record, if one was written.
     fn journal(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -47,23 +88,8 @@ pub trait Store {
     /// process; the journal removes it when it goes on.
     fn commit(&mut self, batch: &Batch, sync: bool) -> Result<Micros, StoreError>;
 
-    /// Shows the events of `key` with offsets in `offsets`, in `direction`, until `visit` answers
-    /// false. Offsets that are not there are skipped.
-    fn read(
-        &mut self,
-        key: HuntKey,
-        offsets: Range<u64>,
-        direction: Direction,
-        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), StoreError>;
-
-    /// Shows the points with keys in `keys`, in `direction`, until `visit` answers false.
-    fn read_paths(
-        &mut self,
-        keys: Range<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError>;
+    /// Appends `body` compressed.
+    fn pack(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError>;
 
     /// Tries to become writable again after a failed commit, and proves it with a synced write.
     fn heal(&mut self) -> Result<(), StoreError>;
@@ -97,14 +123,23 @@ pub enum Change<'a> {
     },
     /// Writes the journal's own record.
     Journal(&'a [u8]),
-    /// Writes a point of a path.
-    Point {
+    /// Writes a row of a tail, or a block, of a path.
+    Path {
+        /// Which of them.
+        part: PathPart,
         /// Its key.
         key: &'a [u8],
         /// Its bytes.
         value: &'a [u8],
     },
-    /// Deletes points of a path.
+    /// Deletes a row of a tail, or a block; if it is not there, that is no error.
+    DropPath {
+        /// Which of them.
+        part: PathPart,
+        /// Its key.
+        key: &'a [u8],
+    },
+    /// Deletes blocks of a path.
     TrimPath {
         /// The first key.
         from: &'a [u8],
@@ -130,9 +165,14 @@ enum Entry {
         row: Range<usize>,
     },
     Journal(Range<usize>),
-    Point {
+    Path {
+        part: PathPart,
         key: Range<usize>,
         value: Range<usize>,
+    },
+    DropPath {
+        part: PathPart,
+        key: Range<usize>,
     },
     TrimPath {
         from: Range<usize>,
@@ -188,14 +228,25 @@ impl Batch {
         self.entries.push(Entry::Journal(value));
     }
 
-    /// Adds a point whose key and bytes the two append.
-    pub fn point(&mut self, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a row of a tail or a block whose key and bytes the two append.
+    pub fn path(
+        &mut self,
+        part: PathPart,
+        key: impl FnOnce(&mut Vec<u8>),
+        value: impl FnOnce(&mut Vec<u8>),
+    ) {
         let key = self.append(key);
         let value = self.append(value);
-        self.entries.push(Entry::Point { key, value });
+        self.entries.push(Entry::Path { part, key, value });
     }
 
-    /// Adds a deletion of points: the one with key `from`, and all up to `end`, which stays.
+    /// Adds the deletion of the row of a tail, or the block, with this key.
+    pub fn drop_path(&mut self, part: PathPart, key: &[u8]) {
+        let key = self.append(|bytes| bytes.extend_from_slice(key));
+        self.entries.push(Entry::DropPath { part, key });
+    }
+
+    /// Adds a deletion of blocks: the one with key `from`, and all up to `end`, which stays.
     pub fn trim_path(&mut self, from: &[u8], end: &[u8]) {
         let from = self.append(|bytes| bytes.extend_from_slice(from));
         let end = self.append(|bytes| bytes.extend_from_slice(end));
@@ -223,7 +274,12 @@ impl Batch {
                 }
             }
             Entry::Journal(value) => Change::Journal(&self.bytes[value.clone()]),
-            Entry::Point { key, value } => Change::Point {
+            Entry::DropPath { part, key } => Change::DropPath {
+                part: *part,
+                key: &self.bytes[key.clone()],
+            },
+            Entry::Path { part, key, value } => Change::Path {
+                part: *part,
                 key: &self.bytes[key.clone()],
                 value: &self.bytes[value.clone()],
             },

@@ -185,7 +185,14 @@ catalog! {
     PathPointsTooFast "path_points_too_fast" Counter "Points refused because their player sent too many";
     PathMessagesInvalid "path_messages_invalid" Counter "Messages with positions refused because they could not be understood";
     PathMessagesAnonymous "path_messages_anonymous" Counter "Messages with positions refused because their player has no user id";
-    PathsTrimmed "paths_trimmed" Counter "Times the old end of a path was removed";
+    PathBlocks "path_blocks" Counter "Blocks of points made of tails of paths";
+    PathBlockPoints "path_block_points" Counter "Points in them";
+    PathBytesRaw "path_bytes_raw" Counter "Bytes of those points in their tails";
+    PathBytesPacked "path_bytes_packed" Counter "Bytes of the blocks made of them; path_bytes_raw over this is the compression ratio";
+    PathBlocksDamaged "path_blocks_damaged" Counter "Blocks that a page of a path should have had and that could not be read";
+    PathPlayers "path_players" Gauge "Players whose tails' lengths are known";
+    PathTailsWaiting "path_tails_waiting" Gauge "Tails of paths that wait to be read";
+    PathsTrimmed "paths_trimmed" Counter "Times old blocks, or an old row of a tail, of a path were removed";
 
     // presence
     PresenceEntries "presence_entries" Gauge "Subscriptions whose presence is known, or whose player is told of others";

@@ -47,9 +47,6 @@ allow_subscribe_for_client = true
 compression = true
 "#;
 
-/// Scenarios that wait for what is not there yet: players' positions.
-const LEFT_OUT: &str = "-a_position_is_taken";
-
 /// Runs `program` with what every script is told behind `format`.
 fn hold(program: impl FnOnce(&Path) -> Command, format: &str) {
     let sdk = installed();
@@ -65,7 +62,7 @@ fn hold(program: impl FnOnce(&Path) -> Command, format: &str) {
     program
         .arg(format)
         .arg(format!("ws://{LISTEN}/connection/websocket"))
-        .args([ADMIN, API_KEY, SECRET, LEFT_OUT]);
+        .args([ADMIN, API_KEY, SECRET]);
     let said = run(&world, program);
     let last = said.trim().lines().last().unwrap();
     let held: u32 = last.split(' ').next().unwrap().parse().unwrap();

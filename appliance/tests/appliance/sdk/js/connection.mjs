@@ -1,7 +1,7 @@
 // Connecting, tokens and their renewal, commands of a connection, the codes a connection ends with.
 
 import {
-  api, assert, client, code, connected, cut, eventually, hunt, next, pack, publish, sign, sleep,
+  api, assert, client, code, connected, cut, eventually, hunt, next, pack, path, publish, sign, sleep,
   subscribed, unix, user,
 } from './kit.mjs';
 
@@ -90,12 +90,17 @@ export async function unknown_methods_and_messages_are_refused() {
 
 export async function a_position_is_taken() {
   const made = await connected();
-  const position = { position: { lat: 59.43, lon: 24.75, t: Date.now() } };
-  await made.rpc('position', pack(position));
-  await made.send(pack(position));
-  const batch = [position.position, { ...position.position, t: Date.now() + 1 }];
-  await made.send(pack({ positions: batch }));
-  await sleep(200);
+  const start = Date.now();
+  const at = (lat, after) => ({ lat, lon: 24.75, t: start + after, accuracy: 4.5 });
+  await made.rpc('position', pack({ position: at(59.43, 0) }));
+  await made.send(pack({ position: at(59.44, 1) }));
+  await made.send(pack({ positions: [at(59.45, 3), at(59.46, 2)] }));
+  const taken = await eventually('four points', async () => {
+    const { points } = await path(made.user);
+    return points.length === 4 && points;
+  });
+  assert.deepEqual(taken, [at(59.43, 0), at(59.44, 1), at(59.46, 2), at(59.45, 3)]);
+  assert.equal(await code(made.rpc('position', pack({ position: at(91, 4) }))), 107);
   assert.equal(made.state, 'connected');
 }
 

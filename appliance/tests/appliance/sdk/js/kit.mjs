@@ -106,6 +106,13 @@ export async function publish(channel, first, last, fill = '') {
   }
 }
 
+/** The path of `name`, its first page. */
+export async function path(name) {
+  const answer = await fetch(`${admin}/api/players/${name}/path`, { headers: { 'X-API-Key': key } });
+  assert.equal(answer.status, 200, 'path');
+  return answer.json();
+}
+
 let names = 0;
 
 /** A hunt of its own in `namespace`. */

@@ -156,6 +156,12 @@ def cut(of):
         of._conn.transport.abort()
 
 
+def path(name):
+    """The points of a user's path, its first page."""
+    answer = requests.get(f"{ADMIN}/api/players/{name}/path", headers={"X-API-Key": KEY})
+    return answer.json()["points"]
+
+
 async def metric(name):
     """A metric, summed over the cores."""
     answer = await asyncio.to_thread(requests.get, f"{ADMIN}/metrics")

@@ -10,7 +10,7 @@ import random
 
 import cent
 from kit import (
-    Heard, Log, api, client, code, connected, cut, eventually, hunt, metric, pack,
+    Heard, Log, api, client, code, connected, cut, eventually, hunt, metric, pack, path,
     publish, run, sign, subscribed, unix, unpack, user,
 )
 
@@ -140,6 +140,16 @@ async def what_is_gone_is_said():
     await publish(subscription.channel, 31, 31)
     await eventually("the live one", lambda: subscription.log.events[-1] == (31, 31))
     assert len(subscription.log.events) == 4
+
+
+async def a_position_is_taken():
+    name = user()
+    made = await connected(name)
+    now = unix(0) * 1000
+    there = [{"lat": 59.43, "lon": 24.75, "t": now + after, "accuracy": 4.5} for after in range(3)]
+    await made.rpc("position", pack({"position": there[0]}))
+    await made.rpc("position", pack({"positions": there[1:]}))
+    await eventually("three points", lambda: path(name) == there)
 
 
 async def a_storm_of_reconnects_loses_nothing():
