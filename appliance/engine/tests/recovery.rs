@@ -174,6 +174,71 @@ fn a_gap_that_opens_meanwhile_ends_the_subscription() {
     assert_nothing_is_held(&mut world);
 }
 
+/// The same where the player did not subscribe itself: it has to connect anew.
+#[test]
+fn a_gap_in_what_we_subscribed_it_to_ends_the_connection() {
+    let mut world = World::with(Setup {
+        history_size: 300,
+        log_bytes: 4 << 20,
+        ..Setup::default()
+    });
+    publish(&mut world, "h", 300, 1_000);
+    let player = world.upgrade();
+    let connect = json!({"id": 1, "connect": {
+        "token": "user=ann;subs=h", "subs": {"h": {"recover": true, "offset": 0}}}});
+    let reply: Value = serde_json::from_str(&world.ask(player, &connect.to_string())).unwrap();
+    let h = &reply["connect"]["subs"]["h"];
+    assert_eq!(h["recovered"], json!(true), "{reply}");
+    let told = h["publications"].as_array().map_or(0, Vec::len) as u64;
+    world.players[player].reads = false;
+    world.run(50);
+    publish(&mut world, "h", 290, 100);
+    world.players[player].reads = true;
+    world.run(2_000);
+    assert_eq!(world.players[player].closed, Some(3010));
+    let offsets = world.offsets(player);
+    let reached = told + offsets.len() as u64;
+    assert_eq!(offsets, (told + 1..=reached).collect::<Vec<u64>>());
+    assert!(reached < 300, "{reached}");
+    world.hang_up(player);
+    assert_nothing_is_held(&mut world);
+}
+
+/// What the log holds is told from there, and what another variant's log does not hold by the journal.
+#[test]
+fn a_short_way_back_goes_by_the_log() {
+    let mut world = World::new();
+    let player = world.connect();
+    world.subscribe(player, "h");
+    publish(&mut world, "h", 5, 100);
+    world.run(20);
+    assert_eq!(world.offsets(player), [1, 2, 3, 4, 5]);
+    world.reset(player);
+    publish(&mut world, "h", 5, 100);
+    let player = world.connect();
+    let reply = recover(&mut world, player, "h", 7, 0);
+    world.run(20);
+    assert_eq!(
+        (in_reply(&reply), world.offsets(player)),
+        (0, vec![8, 9, 10])
+    );
+    assert_eq!(world.count(Metric::SessionRecoveredFromLog), 1);
+    // Another protocol has a log of its own, which begins with it.
+    let numbered = world.connect();
+    let reply = recover(&mut world, numbered, "h", 7, 1);
+    assert_eq!(in_reply(&reply), 3);
+    publish(&mut world, "h", 1, 100);
+    world.run(20);
+    assert_eq!(
+        (world.offsets(player), world.offsets(numbered)),
+        (vec![11], vec![11])
+    );
+    for player in [player, numbered] {
+        world.hang_up(player);
+    }
+    assert_nothing_is_held(&mut world);
+}
+
 #[test]
 fn who_leaves_in_the_middle_of_it_is_told_no_more() {
     let mut world = World::new();

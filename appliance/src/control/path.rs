@@ -277,6 +277,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "degrees fit")]
     fn page(points: &[(u64, f64, f64)]) -> Walked {
         let mut list = Vec::new();
         for &(time_ms, lat, lon) in points {

@@ -240,14 +240,14 @@ struct Load {
 
 impl Load {
     fn row(&self, name: &str, count: usize) {
-        let at = |part: f64| self.turns[((self.turns.len() - 1) as f64 * part) as usize];
+        let at = |percent: usize| self.turns[(self.turns.len() - 1) * percent / 100];
         println!(
             "| {name} | {:.0} | {:.0} % | {} / {} / {} |",
             count as f64 / self.seconds,
             100.0 * self.busy / self.seconds,
-            at(0.5),
-            at(0.99),
-            at(1.0),
+            at(50),
+            at(99),
+            at(100),
         );
     }
 }
@@ -258,7 +258,10 @@ fn load(rig: &mut Rig, traffic: &[Vec<u8>], per_s: Option<u64>) -> Load {
     let (mut next, mut busy, mut turns) = (0, Duration::ZERO, Vec::new());
     while next < traffic.len() {
         let due = match per_s {
-            Some(per_s) => (start.elapsed().as_secs_f64() * per_s as f64) as usize,
+            Some(per_s) => {
+                let us = u128::from(per_s) * start.elapsed().as_micros();
+                usize::try_from(us / 1_000_000).unwrap()
+            }
             None => usize::MAX,
         };
         while next < due.min(traffic.len()) && rig.submit.push(&traffic[next]).is_ok() {
