@@ -88,8 +88,17 @@ fn a_player_that_was_away_gets_what_it_missed() {
         (&json!(true), &json!(2)),
         "{again}"
     );
-    // What was missed follows as pushes.
-    let mut missed = Vec::new();
+    // What was missed follows as pushes from the hunt's log, if the player came back to the core that has
+    // one; the other core has the journal read it, into the reply.
+    let replied = again["publications"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let from_log = replied.is_empty();
+    let mut missed: Vec<_> = replied
+        .into_iter()
+        .map(|event| (event["offset"].clone(), event["data"].clone()))
+        .collect();
     while missed.len() < 48 {
         let event = player.event();
         missed.push((json!(event.offset), event.data));
@@ -110,7 +119,7 @@ fn a_player_that_was_away_gets_what_it_missed() {
         (metric("session_recovered"), metric("session_not_recovered")),
         (1, 1)
     );
-    assert_eq!(metric("session_recovered_from_log"), 1);
+    assert_eq!(metric("session_recovered_from_log"), u64::from(from_log));
 }
 
 #[test]

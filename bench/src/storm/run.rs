@@ -128,7 +128,12 @@ fn weather(options: &Options, storm: &Party, backend: &mut Publisher) -> anyhow:
     for _ in 0..options.missed {
         backend.publish(now_ns())?;
     }
-    let sample = || options.pid.map(|pid| process::sample(pid, None)).transpose();
+    let sample = || {
+        options
+            .pid
+            .map(|pid| process::sample(pid, None))
+            .transpose()
+    };
     let cpu_before = sample()?.unwrap_or_default();
     look(&storm.board).target = backend.published;
     storm.order(Phase::Return);

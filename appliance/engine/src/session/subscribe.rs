@@ -285,7 +285,8 @@ impl Sessions {
             return Err(Error::Internal);
         };
         let until = hunts.hunt(slot).top;
-        let reached = wanted.offset + delimited(found.publications).count() as u64;
+        let count = delimited(found.publications).count() as u64;
+        let reached = wanted.offset.saturating_add(count);
         let mut is_behind = wanted.recover && found.recovered && reached < until;
         if is_behind
             && let Some(position) = found.position
