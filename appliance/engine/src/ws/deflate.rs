@@ -167,9 +167,12 @@ fn inflate_all(
             return Ok(len);
         }
         if !ended {
+            let given = len;
             let (ended, taken) = inflate_some(inflate, &END, out, &mut len)?;
+            // An end that is taken for data shows that the message was cut.
+            let is_whole = ended && taken == END.len() && len == given;
             // Full before the end is too long, whatever comes.
-            return match ended && taken == END.len() || len >= out.len() {
+            return match is_whole || len >= out.len() {
                 true => Ok(len),
                 false => Err(Unreadable::Corrupt),
             };
